@@ -1,0 +1,1 @@
+"""Data terms: how far A x is from y."""

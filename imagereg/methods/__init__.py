@@ -1,0 +1,1 @@
+"""Methods by name; a new method is one new file here."""

@@ -1,0 +1,1 @@
+"""Regularisation terms: what is known of the image beforehand."""

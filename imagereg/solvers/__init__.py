@@ -1,0 +1,1 @@
+"""Algorithms for min fidelity(A x) + priors: one algorithm a file, one loop in `base`."""
