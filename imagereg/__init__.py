@@ -33,7 +33,7 @@ _HOME = {
     "preprocess": "imagereg.preprocessing",
     "read": "imagereg.io",
     "reconstruct": "imagereg.engine",
-    "run": "imagereg.engine",
+    "run": "imagereg.execution.local",
     "tomography": "imagereg.physics",
     "write": "imagereg.io",
 }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from imagereg.errors import UsageError, did_you_mean
 
 Array = NDArray[np.float64]
 
@@ -50,7 +53,7 @@ class Geometry:
 
     Raises
     ------
-    ValueError
+    UsageError
         In one sentence, for angles that look like degrees, non-finite values or wrong lengths.
     """
 
@@ -68,38 +71,63 @@ class Geometry:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        angles = _frozen(self.angles)
+        angles = _frozen(self.angles, f"{name}(angles=...): give a list of angles in radians, one a view.")
         if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
-            raise ValueError(f"{name}(angles=...): give a list of finite angles in radians, one a view.")
+            raise UsageError(f"{name}(angles=...): give a list of finite angles in radians, one a view.")
         if float(np.ptp(angles)) > 4 * math.pi + 1e-6:
-            raise ValueError(
+            raise UsageError(
                 f"{name}(angles=...): they span {np.ptp(angles):.4g}, which looks like degrees; give "
                 "radians (numpy.deg2rad), and angles of several turns modulo 2 pi."
             )
-        for field, least in (("columns", 1), ("rows", 1)):
-            value = getattr(self, field)
-            if int(value) != value or value < least:
-                raise ValueError(f"{name}({field}={value}): give a whole number of at least {least}.")
+        object.__setattr__(self, "angles", angles)
+        for field in ("columns", "rows"):
+            value = _number(getattr(self, field))
+            if not (value >= 1 and value == math.floor(value)):
+                raise UsageError(
+                    f"{name}({field}={getattr(self, field)!r}): give a whole number of at least 1."
+                )
             object.__setattr__(self, field, int(value))
         for field in ("pixel", "row_pixel"):
-            value = getattr(self, field)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name}({field}={value}): give a positive length in mm.")
+            if getattr(self, field) is not None:
+                value = _number(getattr(self, field))
+                if not 0 < value < math.inf:
+                    raise UsageError(
+                        f"{name}({field}={getattr(self, field)!r}): give a positive length in mm."
+                    )
+                object.__setattr__(self, field, value)
         for field in ("axis_offset", "tilt"):
-            if not math.isfinite(getattr(self, field)):
-                raise ValueError(f"{name}({field}={getattr(self, field)}): give a finite number.")
-        object.__setattr__(self, "angles", angles)
+            value = _number(getattr(self, field))
+            if not math.isfinite(value) or (field == "tilt" and abs(value) >= math.pi / 2):
+                wanted = "an angle in radians between -pi/2 and pi/2" if field == "tilt" else "a length in mm"
+                raise UsageError(f"{name}({field}={getattr(self, field)!r}): give {wanted}.")
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "detector_offset", self._displacement())
         if self.shifts is not None:
-            shifts = _frozen(self.shifts)
-            shifts = shifts[:, None] if shifts.ndim == 1 else shifts
-            if shifts.shape[0] != angles.size or shifts.shape[1:] not in ((1,), (2,)):
-                raise ValueError(
-                    f"{name}(shifts=...): shape {shifts.shape} does not fit {angles.size} views; give "
-                    "(views,) or (views, 2) in mm."
-                )
-            pair = np.zeros((angles.size, 2))
-            pair[:, : shifts.shape[1]] = shifts
-            object.__setattr__(self, "shifts", _frozen(pair))
+            object.__setattr__(self, "shifts", self._jitter())
+
+    def _displacement(self) -> float | tuple[float, float]:
+        """The given `detector_offset` as one number, or as a pair where the rows are displaced too."""
+        given = self.detector_offset
+        pair = [_number(v) for v in (given if isinstance(given, Sequence | np.ndarray) else (given,))]
+        if len(pair) not in (1, 2) or not all(map(math.isfinite, pair)):
+            raise UsageError(
+                f"{type(self).__name__}(detector_offset={given!r}): give one finite length in mm, or a pair "
+                "(along the columns, along the rows)."
+            )
+        return pair[0] if len(pair) == 1 or pair[1] == 0 else (pair[0], pair[1])
+
+    def _jitter(self) -> Array:
+        """The given `shifts` as (views, 2) in mm."""
+        wanted = f"{type(self).__name__}(shifts=...): give (views,) or (views, 2) finite lengths in mm"
+        shifts = _frozen(self.shifts, f"{wanted}.")  # type: ignore[arg-type]
+        shifts = shifts[:, None] if shifts.ndim == 1 else shifts
+        if shifts.shape[:1] != self.angles.shape or shifts.shape[1:] not in ((1,), (2,)):
+            raise UsageError(f"{wanted}; shape {shifts.shape} does not fit {self.angles.size} views.")
+        if not np.isfinite(shifts).all():
+            raise UsageError(f"{wanted}; some are not finite.")
+        pair = np.zeros((self.angles.size, 2))
+        pair[:, : shifts.shape[1]] = shifts
+        return _frozen(pair)
 
     # ------------------------------------------------------------------ what it looks like
     @property
@@ -137,14 +165,18 @@ class Geometry:
 
     @property
     def centre_of_rotation(self) -> float:
-        """Column (0 is the middle of the first one) on which the rotation axis falls."""
+        """Column (0 is the middle of the first one) on which the rotation axis falls, in the middle row."""
         offset = np.atleast_1d(np.asarray(self.detector_offset, dtype=np.float64))[0]
-        return (self.columns - 1) / 2 + (self.axis_offset * self.magnification - offset) / self.pixel
+        # On a tilted detector the axis crosses the middle row at 1/cos of its distance from the middle.
+        across = (self.axis_offset * self.magnification - offset) / math.cos(self.tilt)
+        return float((self.columns - 1) / 2 + across / self.pixel)
 
     def with_centre(self, column: float) -> Self:
         """The same scan with the rotation axis falling on detector column `column`."""
+        if not math.isfinite(column):
+            raise UsageError(f"with_centre({column}): give the detector column that the axis falls on.")
         offset = np.atleast_1d(np.asarray(self.detector_offset, dtype=np.float64))[0]
-        across = (column - (self.columns - 1) / 2) * self.pixel + offset
+        across = (column - (self.columns - 1) / 2) * self.pixel * math.cos(self.tilt) + offset
         return replace(self, axis_offset=float(across / self.magnification))
 
     def vectors(self) -> ViewVectors:
@@ -201,6 +233,31 @@ class Geometry:
                 values[field.name] = value.tolist() if isinstance(value, np.ndarray) else value
         return values
 
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Geometry:
+        """The geometry that `as_dict` described.
+
+        Raises
+        ------
+        UsageError
+            For an unknown kind or field, or values that the geometry refuses.
+        """
+        kinds = {kind.kind: kind for kind in _descendants(Geometry) if kind.kind}
+        name = str(values.get("kind", ""))
+        if name not in kinds:
+            raise UsageError(f"geometry.kind = {name!r}: no such geometry{did_you_mean(name, kinds)}.")
+        given = {key: value for key, value in values.items() if key != "kind"}
+        known = [field.name for field in fields(kinds[name])]
+        for key in given:
+            if key not in known:
+                raise UsageError(
+                    f"geometry.{key}: a {name} beam has no such field{did_you_mean(key, known)}."
+                )
+        missing = [key for key in ("angles", "columns") if key not in given]
+        if missing:
+            raise UsageError(f"geometry: {' and '.join(missing)} missing; a {name} beam needs them.")
+        return kinds[name](**given)
+
     def __str__(self) -> str:
         detector = f"{self.columns}" if self.rows == 1 else f"{self.rows} x {self.columns}"
         arc = math.degrees(float(np.ptp(self.angles)))
@@ -212,7 +269,24 @@ class Geometry:
     __repr__ = __str__
 
 
-def _frozen(values: ArrayLike) -> Array:
-    array = np.array(values, dtype=np.float64)
+def _frozen(values: ArrayLike, complaint: str = "") -> Array:
+    try:
+        array = np.array(values, dtype=np.float64) + 0.0  # no negative zeros: equal scans have equal bytes
+    except (TypeError, ValueError):
+        raise UsageError(complaint) from None
     array.setflags(write=False)
     return array
+
+
+def _number(value: Any) -> float:
+    """A plain number, or NaN, which every check refuses."""
+    try:
+        return float(value) + 0.0
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _descendants(kind: type[Geometry]) -> Iterator[type[Geometry]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _descendants(child)

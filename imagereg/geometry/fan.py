@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from imagereg.geometry.base import Geometry, ViewVectors
+from imagereg.errors import UsageError
+from imagereg.geometry.base import Geometry, ViewVectors, _number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,12 +27,15 @@ class PointSource(Geometry):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        so, sd = self.source_origin, self.source_detector
+        so, sd = _number(self.source_origin), _number(self.source_detector)
         if not (math.isfinite(so) and math.isfinite(sd) and 0 < so <= sd):
-            raise ValueError(
-                f"{type(self).__name__}(source_origin={so}, source_detector={sd}): give distances in mm, "
+            raise UsageError(
+                f"{type(self).__name__}(source_origin={self.source_origin!r}, "
+                f"source_detector={self.source_detector!r}): give distances in mm, "
                 "0 < source_origin <= source_detector."
             )
+        object.__setattr__(self, "source_origin", so)
+        object.__setattr__(self, "source_detector", sd)
 
     @property
     def magnification(self) -> float:
@@ -70,4 +74,7 @@ class FanBeam(PointSource):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tilt or self.offsets[:, 1].any():
-            raise ValueError("FanBeam(tilt=..., shifts=...): a fan lies in one slice; use ConeBeam.")
+            raise UsageError(
+                "FanBeam(tilt=..., detector_offset=..., shifts=...): a fan lies in one slice, so that its "
+                "detector can neither be tilted nor move along its rows; use ConeBeam."
+            )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from imagereg.errors import UsageError
 
 if TYPE_CHECKING:
     from imagereg.geometry.base import Geometry
@@ -27,7 +31,7 @@ class Volume:
 
     Raises
     ------
-    ValueError
+    UsageError
         When a number of voxels is below one, an edge is not positive, or lengths disagree.
     """
 
@@ -36,22 +40,21 @@ class Volume:
     centre: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.shape)
-        if len(shape) not in (2, 3) or min(shape) < 1:
-            raise ValueError(
-                f"Volume(shape={self.shape}): give (rows, columns) or (slices, rows, columns), "
-                "each at least 1."
+        shape, voxel, centre = (_numbers(v) for v in (self.shape, self.voxel, self.centre))
+        if len(shape) not in (2, 3) or not all(n >= 1 and n == math.floor(n) for n in shape):
+            raise UsageError(
+                f"Volume(shape={self.shape!r}): give (rows, columns) or (slices, rows, columns), "
+                "whole numbers of at least 1."
             )
-        given = self.voxel if isinstance(self.voxel, tuple | list) else (self.voxel,) * len(shape)
-        voxel = tuple(float(edge) for edge in given)
-        if len(voxel) != len(shape) or not all(0 < edge < float("inf") for edge in voxel):
-            raise ValueError(
-                f"Volume(voxel={self.voxel}): give one positive edge in mm, or {len(shape)} of them."
+        voxel = voxel * len(shape) if len(voxel) == 1 else voxel
+        if len(voxel) != len(shape) or not all(0 < edge < math.inf for edge in voxel):
+            raise UsageError(
+                f"Volume(voxel={self.voxel!r}): give one positive edge in mm, or {len(shape)} of them."
             )
-        centre = tuple(float(c) for c in self.centre) or (0.0,) * len(shape)
-        if len(centre) != len(shape):
-            raise ValueError(f"Volume(centre={self.centre}): give {len(shape)} coordinates in mm.")
-        object.__setattr__(self, "shape", shape)
+        centre = centre or (0.0,) * len(shape)
+        if len(centre) != len(shape) or not all(map(math.isfinite, centre)):
+            raise UsageError(f"Volume(centre={self.centre!r}): give {len(shape)} finite coordinates in mm.")
+        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
         object.__setattr__(self, "voxel", voxel)
         object.__setattr__(self, "centre", centre)
 
@@ -82,19 +85,31 @@ class Volume:
 
         Voxels have the pixel's size divided by the magnification (times `binning`), and there are as
         many columns as the detector has, so that the field of view of a centred scan is covered.
-        Geometries with several rows that are not independent slices get as many slices as rows.
+        Geometries with several rows that are not independent slices get as many slices as rows, around
+        the height that the middle of the detector looks at (a band of rows sees its own part).
         """
-        if not binning > 0:
-            raise ValueError(f"Volume.fit(binning={binning}): give a positive number.")
+        if not 0 < binning < math.inf:
+            raise UsageError(f"Volume.fit(binning={binning}): give a positive number.")
         edge = geometry.pixel / geometry.magnification * binning
         across = max(1, round(geometry.columns / binning))
         if geometry.ndim == 2:
             return cls((across, across), edge)
         depth_edge = geometry.row_edge / geometry.magnification * binning
-        return cls((max(1, round(geometry.rows / binning)), across, across), (depth_edge, edge, edge))
+        shape = (max(1, round(geometry.rows / binning)), across, across)
+        height = float(geometry.offsets[:, 1].mean()) / geometry.magnification
+        return cls(shape, (depth_edge, edge, edge), (0.0, 0.0, height))
 
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.shape))
         edges = set(self.edges)
         edge = f"{self.edges[0]:.6g}" if len(edges) == 1 else " x ".join(f"{e:.6g}" for e in self.edges)
         return f"Volume {shape} voxels of {edge} mm"
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """One number or a list of them as floats; NaN, which every check refuses, for anything else."""
+    try:
+        listed = tuple(values) if isinstance(values, Iterable) else (values,)
+        return tuple(float(v) + 0.0 for v in listed)
+    except (TypeError, ValueError):
+        return (math.nan,)

@@ -28,12 +28,14 @@ class Needs:
     linear : A must be linear.
     noise : names of noise models the method is derived for; empty for any.
     network : a trained network must be given.
+    quantity : what the data may hold (see `Measurement.quantity`).
     """
 
     geometry: tuple[str, ...] = ()
     linear: bool = True
     noise: tuple[str, ...] = ()
     network: bool = False
+    quantity: tuple[str, ...] = ("line_integrals", "image")
 
 
 def parameter(
@@ -105,6 +107,8 @@ class Method(Parameters):
     reference : authors, year, DOI or arXiv of each source.
     needs : what a measurement must have.
     main : the parameter that one tunes first; empty where there is none.
+    copies : copies of the data and of the image that it holds at a time, for memory estimates.
+    passes : projections (A or its adjoint) that one iteration takes, for time estimates.
     """
 
     name: ClassVar[str]
@@ -113,6 +117,8 @@ class Method(Parameters):
     reference: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
     main: ClassVar[str] = ""
+    copies: ClassVar[tuple[float, float]] = (3.0, 3.0)
+    passes: ClassVar[float] = 2.0
 
     @classmethod
     def refusal(cls, measurement: Measurement) -> str:
@@ -125,6 +131,11 @@ class Method(Parameters):
         if needs.noise and noise not in needs.noise:
             wanted = " or ".join(needs.noise)
             return f"{cls.name} is for {wanted} noise and the data have {noise or 'no noise model'}"
+        if measurement.quantity not in needs.quantity:
+            return (
+                f"{cls.name} works on {' or '.join(needs.quantity).replace('_', ' ')} and the data are "
+                f"{measurement.quantity}; put the step 'flatfield' before it"
+            )
         return ""
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:

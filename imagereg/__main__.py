@@ -1,0 +1,5 @@
+"""`python -m imagereg` is the command line."""
+
+from imagereg.cli import main
+
+main()

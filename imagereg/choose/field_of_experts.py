@@ -1,0 +1,80 @@
+"""The Field of Experts as a lower level: filters, weights and smoothings learned from pairs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
+
+from imagereg.choose.bilevel import LowerLevel
+
+
+class FieldOfExperts(LowerLevel):
+    """h = 1/2 ||x - y||^2 + e^t0 sum_k e^a_k sum_i sqrt((c_k * x)_i^2 + e^(2 n_k)).
+
+    theta = (t0, a_1..a_K, n_1..n_K, c_1..c_K), d = 1 + 2K + K size^2; responses c_k * x are taken where the
+    filter lies within the image. Roth, Black, "Fields of Experts", 2009, doi 10.1007/s11263-008-0197-6; as a
+    bilevel problem Chen, Ranftl, Pock, 2014, doi 10.1109/TIP.2014.2299065.
+
+    Parameters
+    ----------
+    data : (B, 1, H, W) the noisy images.
+    filters : K, number of filters.
+    size : edge of a filter in pixels, odd.
+    """
+
+    convexity = 1.0
+
+    def __init__(self, data: torch.Tensor, *, filters: int, size: int) -> None:
+        self.data, self.filters, self.size = data, filters, size
+        self.names = ("Field of Experts",)
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return 1 + self.filters * (2 + self.size**2)
+
+    def split(
+        self, theta: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """t0 (), a (K,), n (K,), c (K, 1, size, size) of a vector theta."""
+        k = self.filters
+        shape = (k, 1, self.size, self.size)
+        return theta[0], theta[1 : k + 1], theta[k + 1 : 2 * k + 1], theta[2 * k + 1 :].reshape(shape)
+
+    def first(self, *, seed: int = 0, strength: float = -3.0, smoothing: float = -3.0) -> torch.Tensor:
+        """A theta to start from: random filters of mean zero and length 1, equal weights and smoothings.
+
+        Parameters
+        ----------
+        strength, smoothing : t0 + a_k and n_k, logarithms.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        c = torch.randn((self.filters, self.size**2), generator=generator, dtype=torch.float64)
+        c -= c.mean(1, keepdim=True)
+        c /= c.norm(dim=1, keepdim=True)
+        k = self.filters
+        head = torch.tensor([strength] + [0.0] * k + [smoothing] * k, dtype=torch.float64)
+        return torch.cat((head, c.flatten())).to(self.data)
+
+    def energy(self, x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        """h(x, theta)."""
+        scale, a, n, c = self.split(theta)
+        responses = F.conv2d(x, c)
+        lengths = (responses.square() + (2.0 * n).exp()[:, None, None]).sqrt()
+        return 0.5 * (x - self.data).square().sum() + scale.exp() * (
+            a.exp() * lengths.sum((0, 2, 3))
+        ).sum()
+
+    def smoothness(self, theta: torch.Tensor) -> float:
+        """1 + sup over frequencies of sum_k e^(t0 + a_k - n_k) |c_k^|^2, proven.
+
+        Within pi/m of its maximum M, a trigonometric polynomial of degree m lies above M cos(m t) (M. Riesz,
+        1914), so that M is at most its maximum on N points divided by cos(pi m / N), in each variable.
+        """
+        scale, a, n, c = self.split(theta.detach())
+        points = 64
+        spectra = torch.fft.fft2(c[:, 0], s=(points, points)).abs().square()
+        curvature = ((scale + a - n).exp()[:, None, None] * spectra).sum(0).max()
+        return 1.0 + float(curvature) / math.cos(math.pi * (self.size - 1) / points) ** 2

@@ -1,0 +1,112 @@
+"""How large the error of each datum is: from the noise model, or estimated from the data themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
+
+from imagereg.errors import UsageError
+
+if TYPE_CHECKING:
+    from imagereg.measurement import Measurement
+
+HIGH_PASS = (-0.12940952255126034, -0.22414386804201339, 0.8365163037378079, -0.48296291314453416)
+"""Daubechies' filter with two vanishing moments: blind to lines, of length one for white noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseLevel:
+    """Standard deviation of each datum, and how it is known.
+
+    Attributes
+    ----------
+    std : in a shape that broadcasts against the data.
+    how : one clause for people.
+    estimated : True where it came from the data and not from a model.
+    """
+
+    std: torch.Tensor
+    how: str
+    estimated: bool
+
+    def whiten(self, residual: torch.Tensor) -> torch.Tensor:
+        """Residual over standard deviation."""
+        return residual / self.std
+
+    def chi_square(self, residual: torch.Tensor) -> float:
+        """sum |residual / std|^2, which is the number of data where the residual is noise."""
+        return float(self.whiten(residual).abs().square().double().sum())
+
+    def norm(self, like: torch.Tensor) -> float:
+        """Expected ||noise||_2 of data in the shape of `like`."""
+        return float((self.std.double().square() * torch.ones_like(like.abs())).sum().sqrt())
+
+
+def noise_level(measurement: Measurement) -> NoiseLevel:
+    """What is known of the noise of a measurement that is ready.
+
+    The noise model where there is one. Else the weights, which fix the variance up to a factor, or equal variance; that factor is
+    estimated as median |d| / 0.6745 over the finest diagonal wavelet coefficients d of the data (Donoho,
+    Johnstone, Biometrika 81 (1994) 425, doi 10.1093/biomet/81.3.425). It is right for noise that differs from
+    pixel to pixel; noise that a detector or a filter has smeared is underestimated.
+
+    Raises
+    ------
+    UsageError
+        When the data are a list, or too small to estimate from.
+    """
+    data, noise = measurement.data, measurement.noise
+    if not isinstance(data, torch.Tensor):
+        raise UsageError("the noise of data that are a list of tensors is not known; choose by held_out.")
+    if noise is not None and hasattr(noise, "weights"):
+        return NoiseLevel(noise.weights(data).reciprocal().sqrt(), f"noise model {noise}", False)
+    sigma = getattr(noise, "sigma", None)
+    if sigma is not None:
+        std = torch.as_tensor(sigma, dtype=data.abs().dtype, device=data.device).reshape(-1, *[1] * (data.ndim - 1))
+        return NoiseLevel(std, f"noise model {noise}", False)
+    if noise is not None:
+        raise UsageError(f"noise {noise}: its variance is not known; choose by held_out, which needs none.")
+    relative = None if measurement.weights is None else measurement.weights.clamp_min(1e-12).rsqrt()
+    factor = estimate(data, relative)
+    if not factor > 0:
+        raise UsageError(
+            "the data show no noise to estimate (most neighbouring values are equal); give a noise model, or choose by "
+            "held_out."
+        )
+    what = "wavelet MAD of the data"
+    if relative is None:
+        return NoiseLevel(torch.full_like(data[:1, :1].abs(), factor), f"{what}: {factor:.4g}", True)
+    return NoiseLevel(relative * factor, f"the weights, scaled by the {what}", True)
+
+
+def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> float:
+    """Standard deviation of white noise in data, in units of `relative` where the noise is not uniform.
+
+    Parameters
+    ----------
+    data : (B, C, ..., rows or views, columns).
+    relative : standard deviations up to the factor that is returned, in the shape of the data.
+    """
+    if data.is_complex():
+        parts = torch.view_as_real(data).movedim(-1, 0)
+        return float(sum(estimate(part, relative) ** 2 for part in parts) ** 0.5)
+    d = _details(data, HIGH_PASS)
+    if relative is not None:
+        squares = [tap**2 for tap in HIGH_PASS]
+        d = d / _details(relative.square(), squares).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
+    return float(d.abs().median()) / 0.6744897501960817
+
+
+def _details(data: torch.Tensor, filter: Any) -> torch.Tensor:
+    """A filter along the last axis, and along the one before it where that is long enough; flat."""
+    taps = torch.tensor(filter, dtype=data.dtype, device=data.device)
+    if data.shape[-1] < 8:
+        raise UsageError(f"{data.shape[-1]} columns are too few to estimate the noise; give a noise model.")
+    lines = data.reshape(-1, 1, data.shape[-2], data.shape[-1])
+    d = F.conv2d(lines, taps.reshape(1, 1, 1, -1))
+    if lines.shape[-2] >= 8:
+        d = F.conv2d(d, taps.reshape(1, 1, -1, 1))
+    return d.flatten()

@@ -1,0 +1,159 @@
+"""`imagereg run` and `imagereg check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imagereg.cli.options import (
+    FolderOption,
+    HintOption,
+    JsonOption,
+    MethodOption,
+    RowsOption,
+    SetOption,
+    SourceArgument,
+    StepOption,
+    ViewsOption,
+    assignments,
+    build_recipe,
+    flags,
+)
+
+
+def run(
+    context: typer.Context,
+    source: SourceArgument,
+    method: MethodOption = None,
+    settings: SetOption = None,
+    step: StepOption = None,
+    hint: HintOption = None,
+    rows: RowsOption = None,
+    views: ViewsOption = None,
+    output: FolderOption = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Allow existing results to be replaced.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check and show what it would take.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Reconstruct: run a recipe, or make one for a data file, run it and keep it with the result.
+
+    Parameters of the method may be given as flags: imagereg run scan.h5 --method tv --strength 0.02
+    """
+    if dry_run:
+        check(context, source, method, settings, step, hint, rows, views, json)
+        return
+    changes = {**flags(context.args), **assignments(settings), **_execution(device, threads)}
+    recipe = build_recipe(
+        source,
+        method=method,
+        settings=changes,
+        steps=step,
+        hints=assignments(hint, flag="--hint"),
+        rows=rows,
+        views=views,
+        folder=output,
+    )
+    from imagereg.cli.display import follow
+    from imagereg.execution.ledger import FINISHED
+    from imagereg.execution.local import run as run_recipe
+
+    folder = Path(recipe.output.folder)
+    if output is None and not overwrite and (folder / FINISHED).exists():
+        recipe = recipe.with_values({"output.folder": str(_next_free(folder))})
+    last = follow(run_recipe(recipe, overwrite=overwrite), as_json=json, quiet=quiet)
+    if json or quiet or last.result is None:
+        return
+    _summary(last.result, Path(recipe.output.folder))
+
+
+def check(
+    context: typer.Context,
+    source: SourceArgument,
+    method: MethodOption = None,
+    settings: SetOption = None,
+    step: StepOption = None,
+    hint: HintOption = None,
+    rows: RowsOption = None,
+    views: ViewsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a recipe against its data: findings, what it would take, the recipe in full. Runs nothing."""
+    changes = {**flags(context.args), **assignments(settings)}
+    recipe = build_recipe(
+        source,
+        method=method,
+        settings=changes,
+        steps=step,
+        hints=assignments(hint, flag="--hint"),
+        rows=rows,
+        views=views,
+    )
+    from imagereg.execution.local import estimate
+    from imagereg.execution.setup import load
+    from imagereg.preprocessing import health
+
+    raw = load(recipe)
+    findings = [str(finding) for finding in health(raw)]
+    part, plan = estimate(recipe)
+    if json:
+        import json as encoder
+
+        document = {
+            "event": "check",
+            "data": str(raw),
+            "findings": findings,
+            "notes": list(part.notes),
+            "plan": str(plan),
+            "memory": plan.memory,
+            "disk": plan.disk,
+            "estimated_seconds": plan.seconds,
+            "slabs": len(plan.slabs),
+            "recipe": recipe.resolved().plain(),
+        }
+        typer.echo(encoder.dumps(document))
+        return
+    typer.echo(f"data      {raw}")
+    for note in dict.fromkeys(part.notes):
+        typer.echo(f"note      {note}")
+    for finding in findings or ["none"]:
+        typer.echo(f"finding   {finding}")
+    typer.echo(f"will take {plan}")
+    typer.echo("recipe")
+    for line in recipe.resolved().to_yaml().splitlines():
+        typer.echo(f"  {line}")
+
+
+def _execution(device: str | None, threads: int | None) -> dict[str, Any]:
+    given = {"execution.device": device, "execution.threads": threads}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _next_free(folder: Path) -> Path:
+    """`out-2`, `out-3`, ... beside an output folder that is complete."""
+    number = 2
+    while (beside := folder.with_name(f"{folder.name}-{number}")).exists():
+        number += 1
+    return beside
+
+
+def _summary(result: Any, folder: Path) -> None:
+    """What a person wants to know at the end."""
+    account = result.provenance
+    centre = account.get("centre_of_rotation")
+    if centre is not None:
+        typer.echo(f"centre of rotation  column {centre:.2f}")
+    for name, value in account.get("metrics", {}).items():
+        typer.echo(f"{name.replace('_', ' '):<20}{value:.6g}")
+    for note in account.get("notes", []):
+        typer.echo(f"note                {note}")
+    seconds = account.get("seconds", {}).get("total", 0.0)
+    typer.echo(f"{folder}: image, preview.png, recipe.yaml, provenance.json ({seconds:.1f} s)")

@@ -1,0 +1,238 @@
+"""From a measurement and a method to a result: the calls that notebooks and faces are made of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagereg.errors import ResourceError, UsageError
+from imagereg.methods.base import Method
+from imagereg.methods.registry import method as find_method
+
+if TYPE_CHECKING:
+    import torch
+
+    from imagereg.measurement import Measurement
+    from imagereg.solvers.base import State
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An image with the account of how it came about.
+
+    Attributes
+    ----------
+    image : in the layout of the measurement it came from: NumPy (H, W) or (N, H, W) for frames, a tensor
+        in deepinv's shape for tensors. Attenuation is in 1/mm.
+    voxel : edges in `unit`, in the order of the image's last axes.
+    history : one mapping a recorded step: iteration, seconds, and objective, residual, gap where known.
+    provenance : plain values: method, parameters, centre_of_rotation, seconds, metrics, versions, input, ...
+    state : the last state, to go on from.
+    recipe : the YAML text that makes this result again, where it came from a recipe.
+    """
+
+    image: Any
+    voxel: tuple[float, ...] = ()
+    unit: str = ""
+    history: tuple[Mapping[str, float], ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    state: State | None = field(default=None, repr=False)
+    recipe: str = field(default="", repr=False)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Figures of merit: against the truth where there is one, and of the fit to the data."""
+        return self.provenance.get("metrics", {})
+
+    def preview(self, path: str | Path) -> Path:
+        """Write a picture of the middle slice with its scale bar and grey-value range."""
+        from imagereg.preview import write_preview
+
+        return write_preview(np.asarray(self.image), Path(path), voxel=self.voxel, unit=self.unit)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`; with 'auto' a GPU where there is one.
+
+    Raises
+    ------
+    ResourceError
+        When CUDA is asked for and there is none.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device {name!r}: write auto, cpu, cuda or cuda:0.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"device {name!r}: torch sees no CUDA device here; use cpu or auto.")
+    return device
+
+
+def prepare(measurement: Measurement, *, device: str = "auto", precision: str = "float32") -> Measurement:
+    """The measurement as tensors on a device with its physics built, checked for values that no method takes.
+
+    Raises
+    ------
+    UsageError
+        When values are not finite; the sentence says how many, where, and which step mends them.
+    """
+    import torch
+
+    ready = measurement.ready(device=choose_device(device), dtype=getattr(torch, precision))
+    bad = ~torch.isfinite(ready.data)
+    if bool(bad.any()):
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise UsageError(
+            f"the data hold {int(bad.sum())} values that are not finite, the first at {first} of "
+            f"{tuple(ready.data.shape)}; put the step 'outliers' before the method."
+        )
+    return ready
+
+
+def iterate(
+    measurement: Measurement,
+    method: str | Method = "fbp",
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    seed: int = 0,
+    **parameters: Any,
+) -> Iterator[State]:
+    """Reconstruct step by step: one `State` an iteration, to look at, keep, or stop when one likes.
+
+    Parameters
+    ----------
+    measurement : what was measured; counts must have been preprocessed.
+    method : a name (see `imagereg list methods`) or a `Method`.
+    device : 'auto', 'cpu', 'cuda' or 'cuda:N'.
+    precision : 'float32' or 'float64'.
+    seed : seed of everything random inside the method.
+    parameters : parameters of the method by name.
+
+    Raises
+    ------
+    UsageError
+        For an unknown method or parameter, or when the method does not fit the measurement.
+    """
+    import torch
+
+    chosen = find_method(method, **parameters)
+    refusal = chosen.refusal(measurement)
+    if refusal:
+        raise UsageError(f"{refusal}.")
+    ready = prepare(measurement, device=device, precision=precision)
+    with _out_of_memory(chosen):
+        # Seeding here and restoring at the end keeps the caller's own random numbers as they were.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            states = chosen.iterate(ready)
+            held = torch.random.get_rng_state()
+        while True:
+            with torch.random.fork_rng(devices=[]):
+                torch.random.set_rng_state(held)
+                state = next(states, None)
+                held = torch.random.get_rng_state()
+            if state is None:
+                return
+            yield state
+
+
+def reconstruct(
+    measurement: Measurement,
+    method: str | Method = "fbp",
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    seed: int = 0,
+    **parameters: Any,
+) -> Result:
+    """Reconstruct (or denoise, deblur, ...) and return the image with its history and provenance.
+
+    The parameters are those of `iterate`.
+    """
+    import time
+
+    from imagereg.provenance import describe
+
+    chosen = find_method(method, **parameters)
+    began = time.perf_counter()
+    recorder = Recorder()
+    last: State | None = None
+    for last in iterate(measurement, chosen, device=device, precision=precision, seed=seed):
+        recorder.look(last)
+    if last is None:
+        raise UsageError(f"{chosen.name} gave no image: let it take at least one iteration.")
+    history = recorder.close(last)
+    seconds = time.perf_counter() - began
+    image = measurement.from_tensor(last.image)
+    provenance = describe(measurement, chosen, last, seconds={"reconstruct": seconds}, seed=seed)
+    voxel, unit = grid_of(measurement)
+    return Result(image, voxel, unit, history, provenance, last)
+
+
+def grid_of(measurement: Measurement) -> tuple[tuple[float, ...], str]:
+    """Edges of a result's voxels in the order of its axes, and their unit."""
+    from imagereg.geometry import Volume
+
+    geometry, volume = measurement.geometry, measurement.volume
+    if geometry is None:
+        return measurement.pixel, measurement.unit or ("pixel" if not measurement.pixel else "")
+    volume = volume or Volume.fit(geometry)
+    if volume.ndim == 2 and measurement.rows > 1:
+        return (geometry.row_edge / geometry.magnification, *volume.edges), "mm"
+    return volume.edges, "mm"
+
+
+class Recorder:
+    """Keeps the figures of some states (about 50 of them, spaced evenly in the logarithm) as history."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, float]] = []
+        self._next = 1
+
+    def look(self, state: State) -> None:
+        """Record the state if its turn has come; evaluating every one would cost as much as the solver."""
+        if state.phase or state.iteration < self._next:
+            return
+        self._rows.append(figures(state))
+        self._next = max(state.iteration + 1, int(state.iteration * 1.15))
+
+    def close(self, last: State) -> tuple[Mapping[str, float], ...]:
+        """The history, the last state included."""
+        if not self._rows or self._rows[-1]["iteration"] != last.iteration:
+            self._rows.append(figures(last))
+        return tuple(self._rows)
+
+
+def figures(state: State) -> dict[str, float]:
+    """Iteration, seconds and whatever else the state can say of itself."""
+    row: dict[str, float] = {"iteration": state.iteration, "seconds": round(state.seconds, 4)}
+    for name in ("objective", "residual", "gap"):
+        value = getattr(state, name)
+        if value is not None:
+            row[name] = float(value)
+    row.update({name: float(value) for name, value in state.values.items() if name not in row})
+    return row
+
+
+@contextlib.contextmanager
+def _out_of_memory(chosen: Method) -> Iterator[None]:
+    """Turn an allocator's complaint into a sentence with a way out."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ResourceError(
+            f"{chosen.name} ran out of memory ({str(error).splitlines()[0] or 'no detail'}); take fewer rows "
+            "at a time (execution.slab), bin the data (step 'bin'), or use the cpu."
+        ) from error

@@ -1,0 +1,1 @@
+"""Running recipes: in slabs, with a record of what is done."""

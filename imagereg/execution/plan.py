@@ -1,0 +1,142 @@
+"""What a run will take: rows at a time, memory, disk and seconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imagereg.geometry import Volume
+
+if TYPE_CHECKING:
+    from imagereg.measurement import Measurement
+    from imagereg.methods.base import Method
+    from imagereg.recipe import Recipe
+
+WIDEST = 32
+"""Rows at a time at most: the projectors are fastest at 32 slices together, and a stop loses little."""
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Rows [start, stop) that are reconstructed together."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows as a slice."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is cut and what it takes.
+
+    Attributes
+    ----------
+    slabs : what is reconstructed together, in order.
+    shape : shape of the whole image.
+    memory : bytes needed at a time, an estimate.
+    available : bytes of memory that the machine has.
+    disk : bytes that the output takes.
+    seconds : time of the reconstruction where it was probed, else None.
+    """
+
+    slabs: tuple[Slab, ...]
+    shape: tuple[int, ...]
+    memory: int
+    available: int
+    disk: int
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        rows = self.slabs[0].stop - self.slabs[0].start
+        pieces = f"{len(self.slabs)} slabs of {rows} rows" if len(self.slabs) > 1 else "one piece"
+        parts = [
+            f"{' x '.join(map(str, self.shape))} voxels in {pieces}",
+            f"about {_bytes(self.memory)} of {_bytes(self.available)} memory",
+            f"{_bytes(self.disk)} on disk",
+        ]
+        if self.seconds is not None:
+            parts.append(f"about {_time(self.seconds)}")
+        return ", ".join(parts)
+
+
+def total_memory() -> int:
+    """Bytes of memory of this machine (or of the container's limit, where it is lower)."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        return min(total, int(limit)) if limit.isdigit() else total
+    except OSError:
+        return total
+
+
+def make_plan(measurement: Measurement, method: Method, recipe: Recipe) -> Plan:
+    """Cut the rows of a measurement into slabs that fit the share of memory that the recipe allows.
+
+    The size depends on the machine's memory, not on what happens to be free, so that a rerun cuts alike.
+    """
+    shape = image_shape(measurement)
+    item = 8 if recipe.execution.precision == "float64" else 4
+    data_bytes = int(np.prod(measurement.data.shape)) // max(1, measurement.rows) * item
+    image_bytes = int(np.prod(shape)) // max(1, measurement.rows) * item
+    data_copies, image_copies = method.copies
+    # Preprocessing holds the frames as read, as float32 and one step's output.
+    each = data_bytes * (data_copies + 3) + image_bytes * (image_copies + 1)
+    available = total_memory()
+    share = int(available * recipe.execution.memory)
+    rows = measurement.rows
+    fit = max(1, min(WIDEST, share // max(1, each)))
+    step = min(rows, recipe.execution.slab or fit)
+    slabs = tuple(
+        Slab(index, start, min(start + step, rows)) for index, start in enumerate(range(0, rows, step))
+    )
+    disk = int(np.prod(shape)) * 4 * (len(recipe.output.formats) + 1)
+    return Plan(slabs, shape, each * step, available, disk)
+
+
+def image_shape(measurement: Measurement) -> tuple[int, ...]:
+    """Shape of the whole result in the layout of results."""
+    geometry = measurement.geometry
+    if geometry is None:
+        return tuple(measurement.data.shape)
+    volume = measurement.volume or Volume.fit(geometry)
+    if volume.ndim == 3 or measurement.rows == 1:
+        return volume.shape
+    return (measurement.rows, *volume.shape)
+
+
+def probe(ready: Measurement, method: Method, slabs: int) -> float:
+    """Seconds that a method will take on `slabs` like this one, from one pass of A and its adjoint."""
+    physics = ready.physics
+    physics.A_adjoint(ready.data)  # compiles the kernels
+    began = time.perf_counter()
+    image = physics.A_adjoint(ready.data)
+    physics.A(image)
+    each = (time.perf_counter() - began) / 2
+    iterations = getattr(method, "iterations", 1)
+    return each * method.passes * iterations * slabs
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.2g} min"
+    return f"{seconds / 3600:.2g} h"

@@ -1,0 +1,107 @@
+"""From a recipe to a measurement that is ready to be cut: reading, choosing, and the physics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagereg.errors import InputError, UsageError
+from imagereg.geometry import Volume
+from imagereg.measurement import Measurement
+from imagereg.recipe import Recipe, parse_slice
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load(recipe: Recipe) -> Measurement:
+    """Read the input of a recipe and take the part that it names. Lazy data stay lazy.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read.
+    UsageError
+        When the selection or the grid does not fit the data.
+    """
+    from imagereg.io import read
+
+    chosen = recipe.input
+    measurement = read(chosen.path, format=chosen.format, **chosen.hints)
+    views = parse_slice(chosen.views) if chosen.views else None
+    rows = parse_slice(chosen.rows) if chosen.rows else None
+    if views is not None and measurement.geometry is None:
+        raise UsageError("input.views: the data are images and have no views; use input.rows for slices.")
+    if views is not None or rows is not None:
+        measurement = measurement.select(views=views, rows=rows)
+    if recipe.physics.noise is not None:
+        from imagereg.physics.noise import noise_from_dict
+
+        measurement = replace(measurement, noise=noise_from_dict(recipe.physics.noise))
+    return with_grid(measurement, recipe)
+
+
+def with_grid(measurement: Measurement, recipe: Recipe) -> Measurement:
+    """The measurement with the grid that the recipe asks for."""
+    geometry, grid = measurement.geometry, recipe.physics.volume
+    if geometry is None:
+        if grid is not None:
+            raise UsageError("physics.volume: the data are images and keep their own grid.")
+        return measurement
+    volume = measurement.volume
+    if grid is not None:
+        volume = Volume(grid.shape, grid.voxel, grid.centre)
+    if recipe.physics.coupled and geometry.ndim == 2:
+        if geometry.kind != "parallel":
+            raise UsageError("physics.coupled: only the rows of a parallel scan make one volume.")
+        plane = volume.slice if volume is not None else Volume.fit(geometry).slice
+        if volume is None or volume.ndim == 2:
+            volume = Volume((geometry.rows, *plane.shape), (geometry.row_edge, *plane.edges))
+    return measurement if volume is None else replace(measurement, volume=volume)
+
+
+def with_physics(measurement: Measurement, recipe: Recipe, device: Any, dtype: torch.dtype) -> Measurement:
+    """The measurement with the physics that the recipe names, for images; scans build theirs in `ready`."""
+    chosen = recipe.physics
+    if chosen.kind in ("auto", "identity"):
+        if chosen.kind == "identity" and measurement.geometry is not None:
+            raise UsageError("physics.kind identity: the data are a scan, which needs 'auto'.")
+        if measurement.geometry is None:
+            return measurement
+        from imagereg.physics import tomography
+
+        volume = measurement.volume or Volume.fit(measurement.geometry)
+        physics = tomography(
+            measurement.geometry, volume, device=device, dtype=dtype, backend=recipe.execution.backend
+        )
+        return replace(measurement, physics=physics, volume=volume)
+    if measurement.geometry is not None:
+        raise UsageError(f"physics.kind {chosen.kind}: the data are a scan, which needs 'auto'.")
+    from imagereg import physics as room
+
+    if chosen.kind == "blur":
+        if (chosen.blur is None) == (chosen.kernel is None):
+            raise UsageError(
+                "physics.kind blur: give either physics.blur (pixels) or physics.kernel (a file)."
+            )
+        kernel = room.gaussian_kernel(chosen.blur) if chosen.blur else _picture(chosen.kernel)
+        return replace(measurement, physics=room.blur(kernel, device=device, dtype=dtype))
+    if chosen.kind == "inpainting":
+        if chosen.mask is None:
+            raise UsageError("physics.kind inpainting: give physics.mask, a file that is 0 where unknown.")
+        return replace(measurement, physics=room.inpainting(_picture(chosen.mask) > 0, device=device))
+    shape = tuple(n * chosen.factor for n in measurement.data.shape[-2:])
+    return replace(measurement, physics=room.downsampling(shape, chosen.factor, device=device, dtype=dtype))
+
+
+def _picture(path: Path | None) -> np.ndarray[Any, Any]:
+    from imagereg.io import read
+
+    assert path is not None
+    array = np.asarray(read(path).data[...], dtype=np.float32)
+    if array.ndim != 2:
+        raise InputError(f"{path}: a single picture is needed and it holds an array of shape {array.shape}.")
+    return array

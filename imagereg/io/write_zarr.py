@@ -1,0 +1,115 @@
+"""OME-Zarr 0.5: Zarr version 3 with axes, units and a pyramid (https://ngff.openmicroscopy.org/0.5)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import imagereg
+from imagereg.io.lengths import long_name
+from imagereg.io.volume_writer import Header, VolumeWriter
+
+SMALLEST = 64
+"""An axis is halved from level to level as long as it is longer than this."""
+
+
+class OmeZarrWriter(VolumeWriter):
+    """Slabs go into level 0; the other levels are means of 2 x 2 x 2 voxels of the level before."""
+
+    def _begin(self, partial: Path) -> None:
+        import zarr
+
+        self._group: Any = zarr.create_group(partial, zarr_format=3)
+        self._levels = pyramid(self.header)
+        self._arrays = [self._array(level, shape) for level, (shape, _) in enumerate(self._levels)]
+
+    def _array(self, level: int, shape: tuple[int, ...]) -> Any:
+        chunks = tuple(min(chunk, length) for chunk, length in zip(self.header.chunks, shape, strict=True))
+        return self._group.create_array(
+            str(level),
+            shape=shape,
+            chunks=chunks,
+            dtype="float32",
+            fill_value=0,
+            dimension_names=list(self.header.axes.lower()),
+        )
+
+    def _store(self, start: int, slab: NDArray[np.float32]) -> None:
+        self._arrays[0][start : start + slab.shape[0]] = slab
+
+    def _abandon(self) -> None:
+        """Nothing stays open: each access opens the files of its chunks."""
+
+    def _finish(self) -> None:
+        for level in range(1, len(self._arrays)):
+            halve(self._arrays[level - 1], self._arrays[level], self.header.chunks[0])
+        self._group.attrs.update(attributes(self.header, self._levels))
+
+
+def pyramid(header: Header) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(shape, reduction) of each level, full resolution first."""
+    shape, factors = header.shape, (1,) * len(header.shape)
+    levels = [(shape, factors)]
+    while True:
+        halved = [letter != "C" and n > SMALLEST for letter, n in zip(header.axes, shape, strict=True)]
+        if not any(halved) or max(shape[-2:]) <= 4 * SMALLEST:
+            return levels
+        shape = tuple(math.ceil(n / 2) if h else n for n, h in zip(shape, halved, strict=True))
+        factors = tuple(f * 2 if h else f for f, h in zip(factors, halved, strict=True))
+        levels.append((shape, factors))
+
+
+def attributes(header: Header, levels: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> dict[str, Any]:
+    """The attributes of the group: OME's multiscales and our own account."""
+    unit = long_name(header.unit)
+    axes: list[dict[str, str]] = []
+    for letter in header.axes:
+        axis = {"name": letter.lower(), "type": "channel" if letter == "C" else "space"}
+        if unit and letter != "C":
+            axis["unit"] = unit
+        axes.append(axis)
+    datasets = []
+    for level, (_, factors) in enumerate(levels):
+        scale = [edge * factor for edge, factor in zip(header.edges, factors, strict=True)]
+        # The middle of a coarse voxel lies between those of the fine ones that it averages.
+        shift = [edge * (factor - 1) / 2 for edge, factor in zip(header.edges, factors, strict=True)]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if any(shift):
+            steps.append({"type": "translation", "translation": shift})
+        datasets.append({"path": str(level), "coordinateTransformations": steps})
+    multiscale = {"name": "image", "axes": axes, "datasets": datasets, "type": "mean"}
+    return {
+        "ome": {"version": "0.5", "multiscales": [multiscale]},
+        "imagereg": {
+            "version": imagereg.__version__,
+            "provenance": dict(header.metadata),
+            "recipe": header.recipe,
+        },
+    }
+
+
+def halve(fine: Any, coarse: Any, step: int) -> None:
+    """Fill a level with means over the voxels of the finer one, some slices at a time."""
+    factors = tuple(math.ceil(f / c) for f, c in zip(fine.shape, coarse.shape, strict=True))
+    for start in range(0, coarse.shape[0], step):
+        stop = min(start + step, coarse.shape[0])
+        block = np.asarray(fine[start * factors[0] : stop * factors[0]])
+        coarse[start:stop] = block_means(block, factors)
+
+
+def block_means(values: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:
+    """Means over blocks; a block that sticks out at the end is the mean of what it holds."""
+    means = values.astype(np.float64)
+    for axis, factor in enumerate(factors):
+        if factor == 1:
+            continue
+        starts = np.arange(0, means.shape[axis], factor)
+        sizes = np.minimum(factor, means.shape[axis] - starts)
+        shape = [1] * means.ndim
+        shape[axis] = -1
+        means = np.add.reduceat(means, starts, axis=axis) / sizes.reshape(shape)
+    return means.astype(np.float32)

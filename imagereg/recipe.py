@@ -1,0 +1,328 @@
+"""The recipe: one YAML document that says input, preprocessing, physics, method, output and execution."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from imagereg.errors import InputError, UsageError
+from imagereg.methods.base import Method, Parameters, explain
+from imagereg.methods.registry import method as find_method
+
+
+def _slice_text(text: str) -> str:
+    parse_slice(text)
+    return text
+
+
+SliceText = Annotated[str, AfterValidator(_slice_text)]
+
+
+def parse_slice(text: str) -> slice:
+    """`slice(2, 8)` from '2:8', `slice(None, None, 6)` from '::6', one row from '5'.
+
+    Raises
+    ------
+    ValueError
+        When the text is none of these.
+    """
+    parts = text.strip().split(":")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or (len(numbers) == 1 and numbers[0] is None) or 0 in numbers[2:]:
+        raise ValueError(f"{text!r} is no range; write start:stop, start:stop:step or one number")
+    if len(numbers) == 1:
+        start = numbers[0]
+        assert start is not None
+        return slice(start, start + 1 or None)
+    return slice(*numbers)
+
+
+class Input(Parameters):
+    """Where the measurement is and which part of it to take."""
+
+    path: Path = Field(description="file or folder to read")
+    format: str | None = Field(None, description="reader by name; found from the file where not given")
+    views: SliceText | None = Field(None, description="views to take, as start:stop:step")
+    rows: SliceText | None = Field(None, description="detector rows (slices) to take, as start:stop")
+    hints: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what the file does not say: angles, pixel, geometry, source_origin, flats, ...",
+    )
+
+
+class Grid(Parameters):
+    """The grid to reconstruct on."""
+
+    shape: tuple[int, ...] = Field(description="(rows, columns) or (slices, rows, columns)")
+    voxel: float | tuple[float, ...] = Field(description="edge of a voxel in mm, one or one an axis")
+    centre: tuple[float, ...] = Field((), description="middle of the grid in mm, (x, y) or (x, y, z)")
+
+
+class Physics(Parameters):
+    """How the image gives the data: from the file's geometry for scans, or one of the image physics."""
+
+    kind: Literal["auto", "identity", "blur", "inpainting", "downsampling"] = Field(
+        "auto", description="auto: tomography for scans, identity (denoising) for images"
+    )
+    volume: Grid | None = Field(None, description="grid of a scan; what the detector sees where not given")
+    coupled: bool = Field(
+        False, description="treat the rows of a parallel scan as one volume (3-D priors), not as slices"
+    )
+    blur: float | None = Field(None, gt=0, description="standard deviation of a Gaussian blur in pixels")
+    kernel: Path | None = Field(None, description="file with the blur kernel")
+    mask: Path | None = Field(None, description="file with the mask of known pixels (inpainting)")
+    factor: int = Field(2, ge=2, description="downsampling factor")
+    noise: dict[str, Any] | None = Field(None, description="noise model by name with its parameters")
+
+
+class Output(Parameters):
+    """What is written and where."""
+
+    folder: Path = Field(Path("out"), description="folder for image, preview, recipe and provenance")
+    formats: tuple[Literal["ome-zarr", "tiff", "hdf5", "npy"], ...] = Field(
+        ("ome-zarr", "tiff"), description="formats of the image"
+    )
+    history: bool = Field(True, description="write history.csv: iteration, seconds, objective, residual")
+
+
+class Execution(Parameters):
+    """On what and how the work is done. Nothing here changes what is computed beyond rounding."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    precision: Literal["float32", "float64"] = Field("float32", description="floating-point precision")
+    backend: Literal["auto", "numba", "astra_cuda"] = Field("auto", description="projectors")
+    threads: int | None = Field(None, ge=1, description="CPU threads; all cores where not given")
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    slab: int | None = Field(
+        None, ge=1, description="rows reconstructed at a time; from the memory if not given"
+    )
+    memory: float = Field(0.5, gt=0, le=1, description="share of the machine's memory to use")
+
+
+class Choice(BaseModel):
+    """A method by name with its parameters beside the name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field("fbp", description="method (see `imagereg list methods`)")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters given, without defaults."""
+        return dict(self.model_extra or {})
+
+
+class Recipe(Parameters):
+    """Everything that is needed to get from a file to an image, and again.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key (with the nearest known one and its line, where it came from a file), an
+        unknown method or step, or a value out of range.
+    """
+
+    version: Literal[1] = Field(1, description="version of the recipe's format")
+    input: Input
+    preprocess: tuple[Any, ...] = Field(
+        (), description="steps in order: a name, or {name: {parameter: value}}"
+    )
+    physics: Physics = Physics()
+    method: Choice = Field(Choice(), validate_default=False)
+    output: Output = Output()
+    execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        """Take `input: scan.h5` and `method: tv` as they are meant."""
+        if isinstance(values, Mapping):
+            values = dict(values)
+            for key, name in (("input", "path"), ("method", "name")):
+                if isinstance(values.get(key), str | Path):
+                    values[key] = {name: values[key]}
+            if isinstance(values.get("preprocess"), str):
+                values["preprocess"] = (values["preprocess"],)
+        return values
+
+    # ------------------------------------------------------------------ in and out
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a recipe; paths inside it are relative to its folder."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read the recipe {path}: {_reason(error)}.") from None
+        return cls.parse(text, where=str(path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "recipe", folder: Path | None = None) -> Self:
+        """A recipe from YAML text."""
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or "it cannot be parsed"
+            raise UsageError(f"{where}{line}: not valid YAML: {problem}.") from None
+        if not isinstance(values, Mapping):
+            raise UsageError(f"{where}: a recipe is a mapping with input, preprocess, method, ...")
+        recipe = cls.of_mapping(values, where=where, lines=_lines(text))
+        return recipe if folder is None else recipe.relative_to(folder)
+
+    @classmethod
+    def of_mapping(
+        cls, values: Mapping[str, Any], *, where: str = "recipe", lines: Mapping[str, int] | None = None
+    ) -> Self:
+        """A recipe from plain values, with method and steps checked against their declarations."""
+        try:
+            recipe = cls(**values)
+        except ValidationError as error:
+            raise UsageError(
+                "; ".join(_located(cls, e, where, lines or {}) for e in error.errors())
+            ) from None
+        try:
+            recipe.resolved_method()
+        except UsageError as error:
+            raise UsageError(f"{_at(where, lines or {}, 'method')}: {error}") from None
+        try:
+            recipe.steps()
+        except UsageError as error:
+            raise UsageError(f"{_at(where, lines or {}, 'preprocess')}: {error}") from None
+        return recipe
+
+    def relative_to(self, folder: Path) -> Self:
+        """The same recipe with relative paths taken from `folder`."""
+
+        def anchored(path: Path | None) -> Path | None:
+            return path if path is None or path.is_absolute() else (folder / path).resolve()
+
+        physics = self.physics.model_copy(
+            update={"kernel": anchored(self.physics.kernel), "mask": anchored(self.physics.mask)}
+        )
+        return self.model_copy(
+            update={
+                "input": self.input.model_copy(update={"path": anchored(self.input.path)}),
+                "output": self.output.model_copy(update={"folder": anchored(self.output.folder)}),
+                "physics": physics,
+            }
+        )
+
+    def with_values(self, assignments: Mapping[str, Any]) -> Self:
+        """The same recipe with values set by dotted key; a key without a dot is a parameter of the method.
+
+        `{"strength": 0.02, "execution.seed": 3, "method.iterations": 50, "preprocess.rings.size": 31}`.
+        """
+        from imagereg.preprocessing import step_name
+
+        plain = self.plain()
+        for key, value in assignments.items():
+            path = key.split(".") if "." in key else ["method", key]
+            if path[0] == "preprocess" and len(path) == 3:
+                steps = plain.setdefault("preprocess", [])
+                names = [step_name(step) for step in steps]
+                if path[1] not in names:
+                    steps.append({path[1]: {path[2]: value}})
+                    continue
+                place = names.index(path[1])
+                given = steps[place][path[1]] if isinstance(steps[place], dict) else {}
+                steps[place] = {path[1]: {**(given or {}), path[2]: value}}
+                continue
+            node = plain
+            for part in path[:-1]:
+                child = node.setdefault(part, {})
+                if not isinstance(child, dict):
+                    raise UsageError(f"--set {key}: {part!r} has nothing below it.")
+                node = child
+            node[path[-1]] = value
+        return type(self).of_mapping(plain, where="")
+
+    def resolved_method(self) -> Method:
+        """The method with every parameter in place."""
+        return find_method(self.method.name, **self.method.parameters)
+
+    def steps(self) -> list[Any]:
+        """The preprocessing steps with every parameter in place."""
+        from imagereg.preprocessing import make_step
+
+        return [make_step(step) for step in self.preprocess]
+
+    def resolved(self, **updates: Any) -> Self:
+        """The same recipe with all defaults of its method and steps written out."""
+        chosen = self.resolved_method()
+        steps = tuple({step.name: step.model_dump(mode="json")} for step in self.steps())
+        choice = Choice(name=chosen.name, **chosen.model_dump(mode="json"))
+        return self.model_copy(update={"method": choice, "preprocess": steps, **updates})
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values, as `yaml` and `json` write them; what was not set is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_yaml(self, *, header: str = "") -> str:
+        """The recipe as YAML text, keys in reading order."""
+        comment = "".join(f"# {line}\n" for line in header.splitlines())
+        return comment + yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=100)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what decides what is computed: input, steps, physics, method, precision, seed."""
+        plain = self.resolved().plain()
+        plain.pop("output", None)
+        execution = plain.get("execution", {})
+        plain["execution"] = {key: execution.get(key) for key in ("precision", "seed", "slab", "backend")}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Line of each dotted key of a YAML document."""
+    lines: dict[str, int] = {}
+
+    def walk(node: yaml.Node, prefix: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                path = f"{prefix}.{key.value}" if prefix else str(key.value)
+                lines[path] = key.start_mark.line + 1
+                walk(value, path)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                lines[f"{prefix}.{index}"] = value.start_mark.line + 1
+                walk(value, f"{prefix}.{index}")
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None:
+        walk(root, "")
+    return lines
+
+
+def _at(where: str, lines: Mapping[str, int], path: str) -> str:
+    line = lines.get(path)
+    return (f"{where}:{line}" if line else where) or path
+
+
+def _located(model: type[BaseModel], error: Any, where: str, lines: Mapping[str, int]) -> str:
+    """One clause for a validation error, with the line of the key where it is known."""
+    path = ".".join(str(part) for part in error["loc"])
+    while path and path not in lines:
+        path = path.rpartition(".")[0]
+    owner: type[BaseModel] = model
+    for part in error["loc"][:-1]:
+        field = owner.model_fields.get(str(part))
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        owner = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), owner)
+    place = f"{where}:{lines[path]}" if path in lines else where
+    clause = explain(owner, error, "")
+    return f"{place}: {clause}" if place else clause
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

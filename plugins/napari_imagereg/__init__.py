@@ -1,0 +1,1 @@
+"""The napari plugin of imagereg: views and jobs over the engine, no mathematics."""

@@ -1,0 +1,99 @@
+"""Results as layers: registered, named, with provenance; inputs are never touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from imagereg.measurement import Measurement
+
+KEY = "imagereg"
+PYRAMID_BYTES = 256 * 2**20
+"""Above this size a result is shown as a pyramid, so that pressing 3-D does not hang the viewer."""
+
+_ABBREVIATION = {"mm": "mm", "millimeter": "mm", "um": "um", "micrometer": "um", "nm": "nm", "": "pixel"}
+
+
+def result_keywords(
+    image: Any, measurement: Measurement, *, name: str, provenance: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Keywords of `viewer.add_image` for a result in the object's space.
+
+    The image is centred on the rotation axis for scans, and lies where its source lies for images.
+    """
+    from imagereg.engine import grid_of
+
+    array = np.asarray(image)
+    ndim = array.ndim
+    voxel, unit = grid_of(measurement)
+    scale = tuple(voxel[-ndim:]) if len(voxel) >= ndim else (1.0,) * ndim
+    unit = _ABBREVIATION.get(unit, unit) if len(voxel) >= ndim else "pixel"
+    low, high = contrast(array)
+    keywords: dict[str, Any] = {
+        "name": name,
+        "scale": scale,
+        "units": (unit,) * ndim,
+        "axis_labels": ("z", "y", "x")[-ndim:],
+        "contrast_limits": (low, high),
+        "metadata": {KEY: provenance or {}},
+    }
+    if measurement.geometry is not None:
+        keywords["translate"] = tuple(
+            -(n - 1) / 2 * edge for n, edge in zip(array.shape, scale, strict=True)
+        )
+    return keywords
+
+
+def derived_keywords(layer: Any, *, name: str, provenance: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Keywords that put a new layer where `layer` is: scale, translate, rotate, shear, units, axis labels."""
+    return {
+        "name": name,
+        "scale": tuple(layer.scale),
+        "translate": tuple(layer.translate),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        "units": tuple(layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+        "metadata": {KEY: provenance or {}},
+    }
+
+
+def measurement_keywords(measurement: Measurement, *, name: str) -> dict[str, Any]:
+    """Keywords for a measurement's own layer.
+
+    The view axis of a scan is an index, shown in the same unit as the others (napari drops all units when
+    degrees and lengths share a viewer); the angles are in the metadata.
+    """
+    shape = measurement.data.shape
+    geometry = measurement.geometry
+    if geometry is None:
+        scale = measurement.pixel if len(measurement.pixel) == len(shape) else (1.0,) * len(shape)
+        unit = _ABBREVIATION.get(measurement.unit, measurement.unit) if measurement.pixel else "pixel"
+        return {"name": name, "scale": scale, "units": (unit,) * len(shape), "metadata": {KEY: {"measurement": measurement}}}
+    edges = {2: (geometry.pixel, geometry.pixel), 3: (geometry.pixel, geometry.row_edge, geometry.pixel)}[len(shape)]
+    return {
+        "name": name,
+        "scale": edges,
+        "units": ("mm",) * len(shape),
+        "axis_labels": ("angle", "v", "u") if len(shape) == 3 else ("angle", "u"),
+        "metadata": {
+            KEY: {"measurement": measurement, "angles_deg": np.rad2deg(geometry.angles).tolist()},
+        },
+    }
+
+
+def measurement_of(layer: Any) -> Measurement | None:
+    """The measurement that a reader left in a layer's metadata."""
+    held = layer.metadata.get(KEY, {})
+    found = held.get("measurement") if isinstance(held, dict) else None
+    return found if isinstance(found, Measurement) else None
+
+
+def contrast(array: Any) -> tuple[float, float]:
+    """Grey range for display: percentiles of a thinned copy, so that it costs nothing on a volume."""
+    from imagereg.preview import grey_range
+
+    array = np.asarray(array)
+    step = tuple(slice(None, None, max(1, n // 128)) for n in array.shape)
+    return grey_range(np.asarray(array[step], dtype=np.float64))

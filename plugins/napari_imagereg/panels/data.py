@@ -1,0 +1,170 @@
+"""Step 1: which data, what was found in them, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
+
+from imagereg.errors import ImageregError
+from imagereg.measurement import Measurement
+from napari_imagereg.layers import KEY, measurement_keywords, measurement_of
+from napari_imagereg.panels.base import Panel, clear_layout, note
+from napari_imagereg.session import Session
+
+
+class DataPanel(Panel):
+    """Pick an open layer or a file; findings come with the button that mends them."""
+
+    failed = Signal(str)
+
+    def __init__(self, session: Session, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__("1  Data", parent)
+        self._session, self._viewer = session, viewer
+        self._layers = QComboBox()
+        self._layers.setToolTip("Image layers of this viewer: the measurement to work on.")
+        self._layers.setMinimumContentsLength(16)
+        self._layers.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._layers.activated.connect(self._choose)
+        browse = QPushButton("Open\N{HORIZONTAL ELLIPSIS}")
+        browse.setToolTip("Open a scan: HDF5, NXtomo, .mat, TIFF, DICOM, MRC, Zarr, NumPy.")
+        browse.clicked.connect(self._browse)
+        self.row(self._layers, browse, stretch=0)
+        self._facts = note()
+        self.layout_.addWidget(self._facts)
+        self._findings = QVBoxLayout()
+        self._findings.setSpacing(2)
+        self.layout_.addLayout(self._findings)
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._refresh_layers)
+        viewer.layers.events.inserted.connect(self._watch_name)
+        session.data_changed.connect(self.refresh)
+        session.steps_changed.connect(self._refresh_findings)
+        self._refresh_layers()
+        self.refresh()
+
+    # ------------------------------------------------------------------ choosing
+    def use_layer(self, layer: Any) -> None:
+        """Work on an image layer: as the scan that a reader left in it, or as a plain image."""
+        measurement = measurement_of(layer)
+        path = None
+        if measurement is not None:
+            path = measurement.source.path if measurement.source else None
+        else:
+            data = layer.data[0] if layer.multiscale else layer.data
+            axes = "YXC" if layer.rgb else ""
+            truth = layer.metadata.get(KEY, {}).get("truth") if isinstance(layer.metadata, dict) else None
+            try:
+                if np.ndim(data) not in ((3, 4) if layer.rgb else (2, 3)):
+                    raise ImageregError(f"{layer.name} has {np.ndim(data)} axes; choose a picture or a stack.")
+                measurement = Measurement(
+                    _native(data),
+                    axes=axes,
+                    truth=truth,
+                    pixel=tuple(float(s) for s in layer.scale),
+                    unit=str(layer.units[-1]) if layer.units else "",
+                )
+            except ImageregError as error:
+                self.failed.emit(str(error))
+                return
+        self._session.take(measurement, path=path, layer=layer.name)
+
+    def open_path(self, path: Path, **hints: Any) -> None:
+        """Read a file, show it as a layer and work on it."""
+        from imagereg.io import read
+
+        try:
+            measurement = read(path, **hints)
+        except ImageregError as error:
+            self.failed.emit(str(error))
+            return
+        self._session.hints = dict(hints)
+        layer = self._viewer.add_image(
+            measurement.data, **measurement_keywords(measurement, name=Path(path).stem)
+        )
+        self._session.take(measurement, path=Path(path), layer=layer.name)
+
+    def _choose(self, index: int) -> None:
+        name = self._layers.itemText(index)
+        if name in self._viewer.layers:
+            self.use_layer(self._viewer.layers[name])
+
+    def _browse(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open a scan")
+        if name:
+            self.open_path(Path(name))
+
+    # ------------------------------------------------------------------ showing
+    def refresh(self) -> None:
+        """Show what the session holds."""
+        measurement = self._session.measurement
+        if measurement is None:
+            self._facts.setText("Choose a layer above, open a file, or take one of File > Open Sample > imagereg.")
+            self.set_state("")
+        else:
+            shape = " \N{MULTIPLICATION SIGN} ".join(map(str, measurement.data.shape))
+            lines = [f"{str(measurement.quantity).replace('_', ' ')}, {shape}"]
+            found = [name for name in ("flats", "darks") if getattr(measurement, name) is not None]
+            if found:
+                lines.append(" and ".join(f"{len(getattr(measurement, n))} {n}" for n in found) + " found")
+            lines += list(measurement.notes)
+            self._facts.setText("\n".join(lines))
+            index = self._layers.findText(self._session.layer_name)
+            if index >= 0:
+                self._layers.setCurrentIndex(index)
+        self._refresh_findings()
+
+    def _refresh_findings(self) -> None:
+        clear_layout(self._findings)
+        if self._session.measurement is None:
+            return
+        chosen = {name for step in self._session.steps for name in step}
+        findings = self._session.health()
+        for finding in findings:
+            line = QWidget()
+            place = self._line(line, finding, chosen)
+            self._findings.addWidget(place)
+        self.set_state(f"\N{WARNING SIGN} {len(findings)}" if findings else "\N{CHECK MARK} checked")
+
+    def _line(self, line: QWidget, finding: Any, chosen: set[str]) -> QWidget:
+        from qtpy.QtWidgets import QHBoxLayout
+
+        layout = QHBoxLayout(line)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(note(f"\N{WARNING SIGN} {finding}", kind="finding"), 1)
+        step = getattr(finding, "step", "")
+        if step and step not in chosen:
+            mend = QPushButton("Fix")
+            mend.setToolTip(f"Add the step '{step}'.")
+            mend.clicked.connect(lambda _=False, step=step: self._mend(step))
+            layout.addWidget(mend)
+        return line
+
+    def _mend(self, step: str) -> None:
+        # What mends raw values must come before the flat field turns them into line integrals.
+        first = step in ("outliers", "crop")
+        self._session.steps.insert(0 if first else len(self._session.steps), {step: {}})
+        self._session.steps_changed.emit()
+
+    def _refresh_layers(self, event: Any = None) -> None:
+        names = [layer.name for layer in self._viewer.layers if layer._type_string == "image"]
+        current = self._session.layer_name
+        self._layers.blockSignals(True)
+        self._layers.clear()
+        self._layers.addItems(names)
+        index = self._layers.findText(current)
+        self._layers.setCurrentIndex(index)
+        self._layers.blockSignals(False)
+
+    def _watch_name(self, event: Any) -> None:
+        event.value.events.name.connect(self._refresh_layers)
+
+
+def _native(data: Any) -> Any:
+    """The array in the machine's byte order, lazy arrays as they are."""
+    if isinstance(data, np.ndarray) and not data.dtype.isnative:
+        return data.astype(data.dtype.newbyteorder("="))
+    return data

@@ -1,0 +1,234 @@
+"""Step 2: how the image gives the data; for scans the centre of rotation, for images the blur or mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from imagereg.geometry import ConeBeam, FanBeam, ParallelBeam
+from napari_imagereg.panels.base import Panel, note
+from napari_imagereg.session import TASKS, Session
+
+KINDS = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
+
+
+class GeometryPanel(Panel):
+    """The physics: read off the file where it says so, given by hand where it does not."""
+
+    find_centre = Signal()
+    sweep = Signal(list)
+    failed = Signal(str)
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__("2  Physics and geometry", parent)
+        self._session = session
+        self._filling = False
+        self._text = note()
+        self.layout_.addWidget(self._text)
+        self._scan = QWidget()
+        self._build_scan()
+        self._image = QWidget()
+        self._build_image()
+        self._manual = QWidget()
+        self._build_manual()
+        for part in (self._scan, self._image, self._manual):
+            self.layout_.addWidget(part)
+        session.physics_changed.connect(self.refresh)
+        session.data_changed.connect(self.refresh)
+        self.refresh()
+
+    # ------------------------------------------------------------------ parts
+    def _build_scan(self) -> None:
+        part = Panel("Centre of rotation", self._scan)
+        self.centre = QDoubleSpinBox()
+        self.centre.setDecimals(2)
+        self.centre.setSingleStep(0.25)
+        self.centre.setKeyboardTracking(False)
+        self.centre.setSuffix(" px")
+        self.centre.setToolTip("Detector column on which the rotation axis falls (0 is the middle of the first).")
+        self.centre.valueChanged.connect(self._set_centre)
+        automatic = QPushButton("Auto")
+        automatic.setToolTip("Three estimators vote: opposite views, sinogram consistency, sharpness.")
+        automatic.clicked.connect(self.find_centre.emit)
+        sweep = QPushButton("Sweep\N{HORIZONTAL ELLIPSIS}")
+        sweep.setToolTip("Reconstruct around this column; click the sharpest picture.")
+        sweep.clicked.connect(self._ask_sweep)
+        part.row(self.centre, automatic, sweep, stretch=0)
+        self.strip = QListWidget()
+        self.strip.setViewMode(QListView.ViewMode.IconMode)
+        self.strip.setFlow(QListView.Flow.LeftToRight)
+        self.strip.setWrapping(False)
+        self.strip.setIconSize(QSize(96, 96))
+        self.strip.setFixedHeight(138)
+        self.strip.setMovement(QListView.Movement.Static)
+        self.strip.itemClicked.connect(lambda item: self.centre.setValue(item.data(Qt.ItemDataRole.UserRole)))
+        self.strip.hide()
+        part.layout_.addWidget(self.strip)
+        self._votes = note()
+        self._votes.hide()
+        part.layout_.addWidget(self._votes)
+        _fill(self._scan, part)
+
+    def _build_image(self) -> None:
+        part = Panel("Image physics", self._image)
+        self._task = QComboBox()
+        self._task.addItems([task for task in TASKS if task != "tomography"])
+        self._task.activated.connect(lambda _: self._set_task(self._task.currentText()))
+        self._blur = QDoubleSpinBox()
+        self._blur.setRange(0.1, 50)
+        self._blur.setValue(1.5)
+        self._blur.setSuffix(" px")
+        self._blur.setToolTip("Standard deviation of the Gaussian blur.")
+        self._blur.valueChanged.connect(lambda _: self._store_image())
+        self._factor = QSpinBox()
+        self._factor.setRange(2, 8)
+        self._factor.setToolTip("How many times finer the result shall be.")
+        self._factor.valueChanged.connect(lambda _: self._store_image())
+        part.row("Task", self._task, stretch=1)
+        part.row("Blur", self._blur, "Factor", self._factor)
+        _fill(self._image, part)
+
+    def _build_manual(self) -> None:
+        part = Panel("Treat the layer as a scan", self._manual, opened=False)
+        self._kind = QComboBox()
+        self._kind.addItems(list(KINDS))
+        self._first, self._last = QDoubleSpinBox(), QDoubleSpinBox()
+        for box, value in ((self._first, 0.0), (self._last, 180.0)):
+            box.setRange(-720, 720)
+            box.setDecimals(3)
+            box.setValue(value)
+            box.setSuffix("\N{DEGREE SIGN}")
+        self._pixel, self._so, self._sd = QDoubleSpinBox(), QDoubleSpinBox(), QDoubleSpinBox()
+        for box, value in ((self._pixel, 1.0), (self._so, 500.0), (self._sd, 1000.0)):
+            box.setRange(1e-6, 1e6)
+            box.setDecimals(5)
+            box.setValue(value)
+            box.setSuffix(" mm")
+        apply = QPushButton("Use as a scan")
+        apply.setToolTip("The first axis of the layer is the view, the last the detector column.")
+        apply.clicked.connect(self._make_scan)
+        part.row("Beam", self._kind, "pixel", self._pixel)
+        part.row("Views from", self._first, "up to", self._last)
+        part.row("Source to axis", self._so, "to detector", self._sd)
+        part.row(apply)
+        _fill(self._manual, part)
+
+    # ------------------------------------------------------------------ showing
+    def refresh(self) -> None:
+        """Show the session's physics."""
+        measurement = self._session.measurement
+        geometry = None if measurement is None else measurement.geometry
+        self._scan.setVisible(geometry is not None)
+        self._image.setVisible(measurement is not None and geometry is None)
+        self._manual.setVisible(measurement is not None and geometry is None)
+        self._filling = True
+        if geometry is not None:
+            self._text.setText(str(geometry))
+            self.centre.setRange(-geometry.columns, 2 * geometry.columns)
+            self.centre.setValue(geometry.centre_of_rotation if self._session.centre is None else self._session.centre)
+            self.set_state(f"axis {self.centre.value():.2f} px" if self._session.centre is not None else geometry.kind)
+        else:
+            self._text.setText("" if measurement is None else "An image: y = A x with A by the task.")
+            self._task.setCurrentText(self._session.task)
+            self.set_state("" if measurement is None else self._session.task)
+        self._filling = False
+
+    def show_estimate(self, estimate: Any) -> None:
+        """Show what the estimators voted, and take the result."""
+        low, high = estimate.interval
+        votes = ", ".join(f"{name} {vote:.2f}" for name, vote in estimate.votes.items())
+        warning = "" if estimate.agreed else "\n\N{WARNING SIGN} the estimators disagree: use the sweep"
+        self._votes.setText(f"column {estimate.column:.2f}, between {low:.2f} and {high:.2f}\n{votes}{warning}")
+        self._votes.show()
+        self.centre.setValue(estimate.column)
+        self._set_centre(self.centre.value())
+
+    def show_sweep(self, columns: list[float], images: Any) -> None:
+        """Fill the strip with reconstructions around the current column."""
+        self.strip.clear()
+        stack = np.asarray(images, dtype=np.float32)
+        low, high = (float(v) for v in np.percentile(stack, (1, 99.5)))
+        for column, picture in zip(columns, stack, strict=True):
+            grey = np.clip((picture - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
+            grey = np.ascontiguousarray(grey)
+            image = QImage(grey.data, grey.shape[1], grey.shape[0], grey.shape[1], QImage.Format.Format_Grayscale8)
+            item = QListWidgetItem(QIcon(QPixmap.fromImage(image.copy())), f"{column:.2f}")
+            item.setData(Qt.ItemDataRole.UserRole, float(column))
+            self.strip.addItem(item)
+            if abs(column - self.centre.value()) < 1e-6:
+                self.strip.setCurrentItem(item)
+        self.strip.show()
+
+    # ------------------------------------------------------------------ editing
+    def _ask_sweep(self) -> None:
+        middle = self.centre.value()
+        self.sweep.emit([middle + offset for offset in (-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4)])
+
+    def _set_centre(self, column: float) -> None:
+        if self._filling:
+            return
+        self._session.centre = float(column)
+        self._session.physics_changed.emit()
+
+    def _set_task(self, task: str) -> None:
+        self._session.task = task  # type: ignore[assignment]
+        self._store_image()
+
+    def _store_image(self) -> None:
+        if self._filling or self._session.measurement is None or self._session.measurement.geometry is not None:
+            return
+        task = self._session.task
+        self._session.physics = (
+            {"blur": self._blur.value()}
+            if task == "deblur"
+            else {"factor": self._factor.value()}
+            if task == "super-resolution"
+            else {}
+        )
+        self._session.physics_changed.emit()
+
+    def _make_scan(self) -> None:
+        measurement = self._session.measurement
+        if measurement is None:
+            return
+        shape = measurement.data.shape
+        views = shape[0]
+        angles = np.deg2rad(np.linspace(self._first.value(), self._last.value(), views, endpoint=False))
+        distances = (
+            {} if self._kind.currentText() == "parallel" else {"source_origin": self._so.value(), "source_detector": self._sd.value()}
+        )
+        try:
+            geometry = KINDS[self._kind.currentText()](
+                angles,
+                columns=shape[-1],
+                rows=shape[1] if len(shape) == 3 else 1,
+                pixel=self._pixel.value(),
+                **distances,
+            )
+            scan = replace(measurement, geometry=geometry, quantity="line_integrals", axes="", truth=None)
+        except ValueError as error:
+            self.failed.emit(str(error))
+            return
+        self._session.take(scan, layer=self._session.layer_name)
+
+
+def _fill(holder: QWidget, part: QWidget) -> None:
+    from qtpy.QtWidgets import QVBoxLayout
+
+    layout = QVBoxLayout(holder)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(part)

@@ -1,0 +1,90 @@
+"""Step 4: the method, its parameters, and a strength that the data suggest."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QStandardItem, QStandardItemModel
+from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
+
+from napari_imagereg.form import ParameterForm
+from napari_imagereg.panels.base import Panel, note
+from napari_imagereg.plot import Plot
+from napari_imagereg.session import Session
+
+
+class MethodPanel(Panel):
+    """Methods that fit can be chosen, the others say why not; the form is built from the declaration."""
+
+    edited = Signal()
+    suggest = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__("4  Method", parent)
+        self._session = session
+        self._combo = QComboBox()
+        self._combo.setModel(QStandardItemModel(self._combo))
+        self._combo.activated.connect(self._choose)
+        self._suggest = QPushButton("Suggest")
+        self._suggest.setToolTip("Find the main parameter from the data and show the curve.")
+        self._suggest.clicked.connect(self.suggest.emit)
+        self.row(self._combo, self._suggest, stretch=0)
+        self._summary = note()
+        self.layout_.addWidget(self._summary)
+        self.form = ParameterForm()
+        self.form.changed.connect(self._keep)
+        self.layout_.addWidget(self.form)
+        self.curve = Plot()
+        self.curve.hide()
+        self.layout_.addWidget(self.curve)
+        session.method_changed.connect(self.refresh)
+        session.data_changed.connect(self.refresh)
+        session.steps_changed.connect(self._refresh_choices)
+        self.refresh()
+
+    def set_advanced(self, advanced: bool) -> None:
+        """Show advanced parameters."""
+        self.form.set_advanced(advanced)
+
+    def refresh(self) -> None:
+        """Show the session's method."""
+        self._refresh_choices()
+        declared = self._session.fitting()[self._session.method]
+        self._summary.setText(f"{declared.summary[:1].upper()}{declared.summary[1:]}.\n{declared.reference}")
+        self._suggest.setEnabled(bool(declared.main))
+        self.curve.hide()
+        self.form.blockSignals(True)
+        self.form.show_model(declared, self._session.parameters_of())
+        self.form.blockSignals(False)
+        self.set_state(declared.title)
+
+    def _refresh_choices(self) -> None:
+        model = self._combo.model()
+        model.clear()
+        refusals = self._session.refusals()
+        for row, (name, declared) in enumerate(self._session.fitting().items()):
+            item = QStandardItem(declared.title)
+            item.setData(name, Qt.ItemDataRole.UserRole)
+            reason = refusals[name]
+            item.setToolTip(reason or declared.summary)
+            if reason and self._session.measurement is not None:
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
+            model.appendRow(item)
+            if name == self._session.method:
+                self._combo.setCurrentIndex(row)
+
+    def reason(self, name: str) -> str:
+        """The tooltip of a method in the list: why it cannot be chosen, or what it does."""
+        model = self._combo.model()
+        for row in range(model.rowCount()):
+            if model.item(row).data(Qt.ItemDataRole.UserRole) == name:
+                return str(model.item(row).toolTip())
+        return ""
+
+    def _choose(self, index: int) -> None:
+        name = self._combo.itemData(index, Qt.ItemDataRole.UserRole)
+        self._session.choose_method(name)
+        self.edited.emit()
+
+    def _keep(self) -> None:
+        self._session.set_parameters(self.form.values(changed_only=True))
+        self.edited.emit()

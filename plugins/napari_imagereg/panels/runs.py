@@ -1,0 +1,195 @@
+"""What was tried: a table, A/B tags, comparisons, profiles, and the way back to the parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QHeaderView,
+    QPushButton,
+    QSlider,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from napari_imagereg.compare import MODES, Comparison, profile
+from napari_imagereg.panels.base import Panel
+from napari_imagereg.plot import Plot
+from napari_imagereg.session import Run, Session
+
+COLUMNS = ("#", "method", "main", "it", "time", "residual", "PSNR", "tag")
+
+
+class RunsPanel(Panel):
+    """The history of a session; the two runs tagged A and B are compared."""
+
+    reopen = Signal(int)
+    export = Signal(int)
+    failed = Signal(str)
+
+    def __init__(self, session: Session, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__("Runs", parent)
+        self._session, self._viewer = session, viewer
+        self.comparison = Comparison(viewer, self)
+        self.table = QTableWidget(0, len(COLUMNS))
+        self.table.setHorizontalHeaderLabels(COLUMNS)
+        self.table.verticalHeader().hide()
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.table.setMinimumHeight(96)
+        self.table.setMaximumHeight(150)
+        self.layout_.addWidget(self.table)
+        buttons = []
+        for text, tip, call in (
+            ("A", "Tag as A.", lambda: self._tag("A")),
+            ("B", "Tag as B.", lambda: self._tag("B")),
+            ("Reopen", "Put this run's parameters back into the form.", lambda: self._emit(self.reopen)),
+            ("Export\N{HORIZONTAL ELLIPSIS}", "Write this image with its recipe.", lambda: self._emit(self.export)),
+            ("Delete", "Forget this run and remove its layer.", self._delete),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(lambda _=False, call=call: call())
+            if len(text) == 1:
+                button.setMaximumWidth(30)
+            buttons.append(button)
+        self.row(*buttons)
+        self._mode = QComboBox()
+        self._mode.addItems(list(MODES))
+        self._mode.setToolTip("How A and B are shown against each other.")
+        self._mode.activated.connect(lambda _: self._compare())
+        self._lock = QCheckBox("lock contrast")
+        self._lock.setChecked(True)
+        profile_button = QPushButton("Profile")
+        profile_button.setToolTip("Values along the first line of the Shapes layer 'profile', in A and B.")
+        profile_button.clicked.connect(self.show_profile)
+        self.row("Compare", self._mode, self._lock, profile_button)
+        self._swipe = QSlider(Qt.Orientation.Horizontal)
+        self._swipe.setRange(0, 100)
+        self._swipe.setValue(50)
+        self._swipe.setToolTip("Left of the line A, right of it B.")
+        self._swipe.valueChanged.connect(lambda value: self.comparison.swipe(value / 100))
+        self._swipe.hide()
+        self.layout_.addWidget(self._swipe)
+        self.profile_plot = Plot(shared=True, log=False)
+        self.profile_plot.hide()
+        self.layout_.addWidget(self.profile_plot)
+        session.runs_changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the session's runs, the newest first."""
+        from imagereg.methods.registry import methods
+
+        self.table.setRowCount(len(self._session.runs))
+        for row, run in enumerate(reversed(self._session.runs)):
+            main = methods()[run.method].main if run.method in methods() else ""
+            value = run.parameters.get(main, "")
+            cells = (
+                str(run.number),
+                run.method,
+                f"{value:.3g}" if isinstance(value, int | float) else str(value),
+                str(run.iterations),
+                f"{run.seconds:.1f} s",
+                "" if run.residual is None else f"{run.residual:.4g}",
+                f"{run.metrics['psnr']:.2f}" if "psnr" in run.metrics else "",
+                run.tag,
+            )
+            for column, text in enumerate(cells):
+                item = QTableWidgetItem(text)
+                item.setData(Qt.ItemDataRole.UserRole, run.number)
+                self.table.setItem(row, column, item)
+        self.set_state(f"{len(self._session.runs)}" if self._session.runs else "")
+
+    def selected(self) -> Run | None:
+        """The chosen run, or the newest."""
+        rows = self.table.selectionModel().selectedRows() if self.table.selectionModel() else []
+        if rows:
+            number = self.table.item(rows[0].row(), 0).data(Qt.ItemDataRole.UserRole)
+            return next((run for run in self._session.runs if run.number == number), None)
+        return self._session.runs[-1] if self._session.runs else None
+
+    def compare(self, mode: str) -> None:
+        """Show A against B in a mode."""
+        self._mode.setCurrentText(mode)
+        self._compare()
+
+    def show_profile(self) -> None:
+        """Draw the values of A and B along the profile line, making the line where there is none."""
+        runs = [run for run in (self._session.tagged("A"), self._session.tagged("B")) if run is not None]
+        runs = runs or ([self._session.runs[-1]] if self._session.runs else [])
+        if not runs:
+            return
+        layer = self._layer(runs[0])
+        if layer is None:
+            return
+        line = self._line(layer)
+        self.profile_plot.clear()
+        for run in runs:
+            shown = self._layer(run)
+            if shown is not None:
+                picture = np.asarray(shown.data)
+                picture = picture if picture.ndim == 2 else picture[picture.shape[0] // 2]
+                distance, values = profile(picture, tuple(line[0]), tuple(line[1]))
+                self.profile_plot.set_curve(shown.name, list(distance), list(values))
+        self.profile_plot.show()
+
+    def _line(self, layer: Any) -> Any:
+        name = "profile"
+        if name not in self._viewer.layers:
+            height, width = layer.data.shape[-2:]
+            self._viewer.add_shapes(
+                [[[height / 2, width * 0.1], [height / 2, width * 0.9]]],
+                shape_type="line",
+                name=name,
+                edge_color="#e69f00",
+                edge_width=max(1.0, width / 200),
+                scale=layer.scale[-2:],
+                translate=layer.translate[-2:],
+                units=layer.units[-2:],
+            )
+        return np.asarray(self._viewer.layers[name].data[0])[:, -2:]
+
+    def _tag(self, tag: str) -> None:
+        run = self.selected()
+        if run is not None:
+            self._session.update_run(run.number, tag=tag)
+            self._compare()
+
+    def _emit(self, signal: Any) -> None:
+        run = self.selected()
+        if run is not None:
+            signal.emit(run.number)
+
+    def _delete(self) -> None:
+        run = self.selected()
+        if run is None:
+            return
+        self.comparison.clear()
+        self._mode.setCurrentText("off")
+        if run.layer in self._viewer.layers:
+            self._viewer.layers.remove(run.layer)
+        self._session.remove_run(run.number)
+
+    def _compare(self) -> None:
+        mode = self._mode.currentText()
+        first, second = self._session.tagged("A"), self._session.tagged("B")
+        layers = [self._layer(run) for run in (first, second) if run is not None]
+        if mode != "off" and (len(layers) < 2 or None in layers):
+            self.comparison.clear()
+            self._mode.setCurrentText("off")
+            self.failed.emit("tag two runs as A and B to compare them.")
+            return
+        self._swipe.setVisible(mode == "swipe")
+        self.comparison.show(mode, *(layers if len(layers) == 2 else (None, None)), lock=self._lock.isChecked())
+
+    def _layer(self, run: Run) -> Any:
+        return self._viewer.layers[run.layer] if run.layer in self._viewer.layers else None

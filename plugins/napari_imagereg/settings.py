@@ -1,0 +1,33 @@
+"""Preferences of the plugin, as napari keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Device of previews and runs, and the sizes from which to ask before working."""
+
+    device: str = "auto"
+    threads: int = 0
+    preview_size: int = 1024
+
+    @classmethod
+    def load(cls) -> Self:
+        """The preferences of this user, defaults where napari keeps none."""
+        try:
+            from napari.settings import get_plugin_settings
+        except ImportError:
+            return cls()
+        try:
+            kept: Any = get_plugin_settings("imagereg")
+        except (KeyError, ValueError, AttributeError):
+            return cls()
+        found = {}
+        for name in cls.__dataclass_fields__:
+            value = getattr(kept, name, None) if not isinstance(kept, dict) else kept.get(name)
+            if value is not None:
+                found[name] = value
+        return cls(**found)
