@@ -38,29 +38,22 @@ def write_raw_scan(
     axis : column on which the rotation axis falls.
     """
     import h5py
-    import torch
 
     from imagereg.geometry import ParallelBeam, Volume
     from imagereg.phantoms import foam
-    from imagereg.physics import tomography
 
     random = np.random.default_rng(seed)
     axis = (columns - 1) / 2 + float(random.uniform(-6, 6))
     angles = np.linspace(0, np.pi, views, endpoint=False)
-    fine = 2 * columns  # the object is finer than the grid it will be reconstructed on
-    side = int(1.9 * columns * 0.48)
+    geometry = ParallelBeam(angles, columns, pixel=pixel).with_centre(axis)
+    grid = Volume((columns, columns), pixel)
+    radius = 0.44 * columns * pixel  # the whole object is seen, although the axis is off centre
     truth = np.empty((rows, columns, columns), dtype=np.float32)
     integrals = np.empty((views, rows, columns))
-    geometry = ParallelBeam(angles, columns, pixel=pixel).with_centre(axis)
-    physics = tomography(geometry, Volume((fine, fine), pixel / 2))
-    opacity = 2.0 / (columns * pixel * 0.5)
     for row in range(rows):
-        picture = np.zeros((fine, fine), dtype=np.float32)
-        first = (fine - side) // 2
-        picture[first : first + side, first : first + side] = foam(side, seed=seed + row)
-        picture *= opacity
-        truth[row] = picture.reshape(columns, 2, columns, 2).mean((1, 3))
-        integrals[:, row] = physics.A(torch.from_numpy(picture)[None, None])[0, 0].numpy()
+        bodies = foam.bodies(grid, attenuation=1.0 / radius, radius=radius, seed=seed + row)
+        truth[row] = bodies.image(grid)
+        integrals[:, row] = bodies.project(geometry)
     profile = (
         photons * (0.6 + 0.4 * np.hanning(columns + 20)[10:-10]) * np.linspace(0.95, 1.05, rows)[:, None]
     )

@@ -42,7 +42,7 @@ class Discrepancy(Rule):
         """Log of residual over noise."""
         found = yield from runs.run(method, self.measurement)
         residual = found.forward - self.measurement.data
-        ratio = math.sqrt(max(self.level.chi_square(residual), 1e-300) / residual.numel())
+        ratio = math.sqrt(max(self.level.at(found.forward).chi_square(residual), 1e-300) / residual.numel())
         return Score(math.log(ratio / self.tau), found.image, {"residual_over_noise": ratio})
 
     def evidence(self) -> dict[str, Any]:

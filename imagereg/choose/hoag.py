@@ -20,16 +20,17 @@ class HOAG:
     """Hyperparameter optimisation with approximate gradient for min_theta g(x(theta)).
 
     At step k lower level and adjoint are solved to eps_k, p = -J^T q, theta <- Proj(theta - p / L). A step
-    that let g grow by more than a fifth is taken back and L doubled; one that decreased g as its tolerances allow makes L
-    5 % smaller. Converges to a stationary point where sum eps_k is finite. Pedregosa, ICML 2016, arXiv
-    1602.02355.
+    that lets g grow by more than a fifth is taken back and L doubled; one that decreases g as its tolerances
+    allow makes L 5 % smaller, and one that lets g grow makes it 5 % larger: the published rule keeps L then,
+    and can go to and fro between two points for ever. Converges to a stationary point where sum eps_k is
+    finite. Pedregosa, ICML 2016, arXiv 1602.02355.
 
     Parameters
     ----------
     accuracy : eps_1.
     schedule : eps_k = accuracy / k^2, accuracy / k^3 or accuracy * 0.9^(k - 1).
     floor : smallest eps_k.
-    step : first step 1/L; from the first gradient where not given: L = ||p_1|| / sqrt(d), each parameter moves by about 1.
+    step : first step 1/L; L = ||p_1|| / sqrt(d) where not given, which moves each parameter by about 1.
     sufficient, lipschitz : C and M of the test that makes L smaller.
     bounds : (low, high) of every parameter, None for no bound.
     """
@@ -62,9 +63,9 @@ class HOAG:
     ) -> Iterator[State]:
         """Learn from `theta` on: one state a step, taken back or not.
 
-        `state.image` holds the images x~; `state.memory["theta"]` the parameters they belong to. `state.values`: objective
-        g(x~), `hypergradient` ||p||, `eps`, `step` 1/L, `accepted`, and `work`, the lower-level gradients and
-        Hessian products so far.
+        `state.image` holds the images x~; `state.memory["theta"]` the parameters they belong to.
+        `state.values`: objective g(x~), `hypergradient` ||p||, `eps`, `step` 1/L, `accepted`, and `work`, the
+        lower-level gradients and Hessian products so far.
 
         Parameters
         ----------
@@ -97,10 +98,12 @@ class HOAG:
                 norm = float(p.norm())
                 if inverse_step is None:
                     inverse_step = norm / math.sqrt(p.numel()) if norm > 1e-3 else 1.0
-                elif kept is not None and value <= kept[3] + self._allowance(
-                    eps, before, moved, inverse_step
-                ):
-                    inverse_step *= 0.95
+                elif kept is not None:
+                    growth = value - kept[3]
+                    if growth <= self._allowance(eps, before, moved, inverse_step):
+                        inverse_step *= 0.95
+                    elif growth > 0:
+                        inverse_step /= 0.95
                 kept = (theta, p, image, value)
             else:
                 assert kept is not None and inverse_step is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,11 +26,24 @@ class NoiseLevel:
     std : in a shape that broadcasts against the data.
     how : one clause for people.
     estimated : True where it came from the data and not from a model.
+    model : the noise model, where there is one.
     """
 
     std: torch.Tensor
     how: str
     estimated: bool
+    model: Any = None
+
+    def at(self, clean: torch.Tensor) -> NoiseLevel:
+        """The level that the model gives where `clean` are the data without noise.
+
+        Counts that fell low by chance look more certain than they are; the variance at the fit does not
+        share their error. A tenth of the variance at the data is the least.
+        """
+        if self.model is None or not hasattr(self.model, "variance"):
+            return self
+        variance = torch.maximum(self.model.variance(clean), 0.1 * self.std.square())
+        return replace(self, std=variance.sqrt())
 
     def whiten(self, residual: torch.Tensor) -> torch.Tensor:
         """Residual over standard deviation."""
@@ -62,7 +75,7 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
     if not isinstance(data, torch.Tensor):
         raise UsageError("the noise of data that are a list of tensors is not known; choose by held_out.")
     if noise is not None and hasattr(noise, "weights"):
-        return NoiseLevel(noise.weights(data).reciprocal().sqrt(), f"noise model {noise}", False)
+        return NoiseLevel(noise.weights(data).reciprocal().sqrt(), f"noise model {noise}", False, noise)
     sigma = getattr(noise, "sigma", None)
     if sigma is not None:
         std = torch.as_tensor(sigma, dtype=data.abs().dtype, device=data.device).reshape(-1, *[1] * (data.ndim - 1))

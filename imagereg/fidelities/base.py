@@ -22,6 +22,11 @@ class Fidelity:
     data: torch.Tensor
     lipschitz: float = float("inf")
 
+    @property
+    def estimate(self) -> torch.Tensor:
+        """The u that explains the data best, in the shape of the data: y itself unless stated otherwise."""
+        return self.data
+
     def fn(self, u: torch.Tensor) -> torch.Tensor:
         """f(u) of each item of the batch, shape (B,)."""
         raise TypeError(f"{type(self).__name__} has no value.")
@@ -29,6 +34,10 @@ class Fidelity:
     def grad(self, u: torch.Tensor) -> torch.Tensor:
         """Gradient of f at u, in the shape of u."""
         raise TypeError(f"{type(self).__name__} has no gradient.")
+
+    def curvature(self, u: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+        """<d, f''(u) d> of each item, shape (B,)."""
+        raise TypeError(f"{type(self).__name__} has no curvature.")
 
     def prox(self, u: torch.Tensor, gamma: Step) -> torch.Tensor:
         """argmin_v f(v) + ||v - u||^2 / (2 gamma)."""

@@ -64,16 +64,46 @@ class FrequencyGrid:
             layout[axis] = length
         return half.reshape(layout).to(like), full
 
-    def multiply(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        """F^-1 (half * F x), for a symbol from `symbol`."""
+    def transform(self, x: torch.Tensor) -> torch.Tensor:
+        """F x in the layout of half spectra, not normalised (of the even extension for 'neumann')."""
         for axis in self.axes if self.boundary == "neumann" else ():
             x = torch.cat((x, x.flip(axis)), axis)
+        return torch.fft.rfftn(x, dim=self.axes)
+
+    def inverse(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """The inverse of `transform`."""
         sizes = [length * self._doubling for length in self.lengths]
-        spectrum = torch.fft.rfftn(x, dim=self.axes) * half
         y = torch.fft.irfftn(spectrum, s=sizes, dim=self.axes)
         for axis, length in zip(self.axes, self.lengths, strict=True):
             y = y.narrow(axis, 0, length) if self.boundary == "neumann" else y
         return y
+
+    def multiply(self, x: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+        """F^-1 (half * F x), for a symbol from `symbol`."""
+        return self.inverse(self.transform(x) * half)
+
+    def symbol_of(
+        self, linear: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor
+    ) -> torch.Tensor | None:
+        """The symbol h of a linear map that this transform diagonalises, half layout; None if it does not.
+
+        h = F(A e) / F(e) for the unit image e at the first sample, checked on noise: A x = F^-1 (h F x).
+        """
+        unit = torch.zeros_like(like[:1])
+        corner = [slice(None)] * unit.ndim
+        for axis in self.axes:
+            corner[axis] = slice(0, 1)
+        unit[tuple(corner)] = 1
+        below, above = self.transform(unit), self.transform(linear(unit))
+        # Even extensions have no component at half the sampling rate, so that any h will do there.
+        present = below.abs() > 1e-6
+        h = torch.where(present, above / torch.where(present, below, torch.ones_like(below)), 0.0)
+        noise = torch.randn(unit.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(unit)
+        image = linear(noise)
+        if image.shape != noise.shape:
+            return None
+        error = (image - self.multiply(noise, h)).norm()
+        return h if float(error) <= 100 * torch.finfo(unit.dtype).eps ** 0.75 * float(image.norm()) else None
 
     def power(self, x: torch.Tensor) -> torch.Tensor:
         """|F x|² with F orthonormal and every frequency once, in the shape of x (float64)."""
@@ -93,17 +123,6 @@ class FrequencyGrid:
         for axis, length in zip(self.axes, self.lengths, strict=True):
             layout[axis] = length
         return self._squared(half=False).reshape(layout)
-
-    def difference_symbol(self, like: torch.Tensor) -> torch.Tensor:
-        """Symbol of D^T D for forward differences along all axes (periodic, or zero at the last sample)."""
-        total: torch.Tensor | None = None
-        for axis, omega in zip(self.axes, self._frequencies(half=True), strict=True):
-            layout = [1] * len(self.shape)
-            layout[axis] = omega.numel()
-            part = (2 - 2 * torch.cos(omega)).reshape(layout)
-            total = part if total is None else total + part
-        assert total is not None
-        return total.to(like)
 
     def _frequencies(self, *, half: bool) -> list[torch.Tensor]:
         found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class OmeZarrWriter(VolumeWriter):
         )
 
     def _store(self, start: int, slab: NDArray[np.float32]) -> None:
-        self._arrays[0][start : start + slab.shape[0]] = slab
+        put(self._arrays[0], start, slab)
 
     def _abandon(self) -> None:
         """Nothing stays open: each access opens the files of its chunks."""
@@ -98,18 +99,37 @@ def halve(fine: Any, coarse: Any, step: int) -> None:
     for start in range(0, coarse.shape[0], step):
         stop = min(start + step, coarse.shape[0])
         block = np.asarray(fine[start * factors[0] : stop * factors[0]])
-        coarse[start:stop] = block_means(block, factors)
+        put(coarse, start, block_means(block, factors))
+
+
+def put(array: Any, start: int, slab: NDArray[np.float32]) -> None:
+    """Write a slab chunk by chunk.
+
+    Zarr writes the chunks of one assignment side by side, and when one of them fails the others go on behind
+    the caller's back and make again the folder that has just been removed.
+    """
+    origin = (start, *(0 for _ in slab.shape[1:]))
+    ranges = []
+    for first, length, chunk in zip(origin, slab.shape, array.chunks, strict=True):
+        edges = range(first // chunk * chunk, first + length, chunk)
+        ranges.append([(max(edge, first), min(edge + chunk, first + length)) for edge in edges])
+    for region in product(*ranges):
+        there = tuple(slice(low, high) for low, high in region)
+        here = tuple(
+            slice(low - first, high - first) for (low, high), first in zip(region, origin, strict=True)
+        )
+        array[there] = slab[here]
 
 
 def block_means(values: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:
-    """Means over blocks; a block that sticks out at the end is the mean of what it holds."""
-    means = values.astype(np.float64)
+    """Means over blocks of one or two elements an axis; what sticks out at an odd end is kept as it is."""
     for axis, factor in enumerate(factors):
         if factor == 1:
             continue
-        starts = np.arange(0, means.shape[axis], factor)
-        sizes = np.minimum(factor, means.shape[axis] - starts)
-        shape = [1] * means.ndim
-        shape[axis] = -1
-        means = np.add.reduceat(means, starts, axis=axis) / sizes.reshape(shape)
-    return means.astype(np.float32)
+        along = (slice(None),) * axis
+        pairs = values.shape[axis] // 2 * 2
+        halved = values[(*along, slice(0, pairs, 2))] + values[(*along, slice(1, pairs, 2))]
+        halved *= 0.5
+        end = values[(*along, slice(pairs, None))]
+        values = np.concatenate([halved, end], axis=axis) if end.size else halved
+    return values

@@ -45,7 +45,7 @@ class WaveformInversion(Method):
     iterations: int = parameter(60, "iterations at most", ge=1)
     start: Literal["auto", "reference", "depth"] = parameter(
         "auto",
-        "velocities to start from: the physics' reference, a linear rise with depth, or the first that exists",
+        "velocities to start from: the physics' reference, or a linear rise with depth (auto: what there is)",
     )
     surface: float = parameter(1500.0, "velocity at the surface, for a start by depth", gt=0, unit="m/s")
     bottom: float = parameter(4000.0, "velocity at the bottom, for a start by depth", gt=0, unit="m/s")

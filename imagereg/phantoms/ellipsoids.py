@@ -43,7 +43,7 @@ class Ellipsoids:
         shapes = (self.values.shape, self.angles.shape, self.centres.shape, self.axes.shape)
         if shapes not in (((n,), (n,), (n, d), (n, d)) for d in (2, 3)):
             raise UsageError(
-                f"Ellipsoids: values, angles, centres and axes of shapes {', '.join(map(str, shapes))} do not "
+                f"Ellipsoids: values, angles, centres, axes of shapes {', '.join(map(str, shapes))} do not "
                 "fit; give (n,), (n,), and (n, 2) or (n, 3) for both of the others."
             )
         finite = all(

@@ -17,7 +17,7 @@ from imagereg.physics.noise import as_deepinv
 class Blur(Certified, LinearPhysics):
     """y = k * x, (B, C, H, W) or (B, C, D, H, W), the same kernel for every item and channel.
 
-    y[i] = sum_j k[j] x~[i + c - j] with c the middle of the kernel ((n - 1) // 2 where n is even) and x~ the
+    y[i] = sum_j k[j] x~[i + c - j] with c = n // 2 the middle of the kernel and x~ the
     image continued beyond its borders. Small kernels are applied directly, large ones by FFT on the
     continued image. The adjoint is the exact transpose: correlation, then what lies beyond the borders
     folded back to where it came from.
@@ -41,7 +41,7 @@ class Blur(Certified, LinearPhysics):
         """Pixels (before, after) by which each axis is continued."""
         if self.border == "valid":
             return ((0, 0),) * self.kernel.ndim
-        return tuple((n // 2, (n - 1) // 2) for n in self.kernel.shape)
+        return tuple(((n - 1) // 2, n // 2) for n in self.kernel.shape)
 
     def A(self, x: torch.Tensor) -> torch.Tensor:
         """Blurred images; 'valid' borders give n - n_k + 1 pixels along an axis, the others n."""

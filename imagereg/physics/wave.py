@@ -121,8 +121,10 @@ class AcousticWave(Physics):
     def _shoot(self, model: torch.Tensor, group: slice) -> torch.Tensor:
         """(shots of the group, receivers, samples) of one model."""
         shots = len(self.sources[group])
-        amplitudes = self.wavelet.to(model).expand(shots, 1, -1)
-        return _deepwave().scalar(
+        # The recording must be a whole number of strides; what is added is cut off again.
+        longer = torch.nn.functional.pad(self.wavelet, (0, -self.samples % self.stride))
+        amplitudes = longer.to(model).expand(shots, 1, -1)
+        traces = _deepwave().scalar(
             model,
             self.spacing,
             self.interval,
@@ -134,12 +136,12 @@ class AcousticWave(Physics):
             max_vel=self.fastest,
             model_gradient_sampling_interval=self.stride,
         )[-1]
+        return traces[..., : self.samples]
 
     def _check(self, x: torch.Tensor) -> None:
         if x.ndim != 4 or x.shape[1:] != (1, *self.shape):
-            raise UsageError(
-                f"AcousticWave: velocities of shape {tuple(x.shape)}; give (B, 1, H, W) with (H, W) = {self.shape}."
-            )
+            wanted = f"(B, 1, {self.shape[0]}, {self.shape[1]})"
+            raise UsageError(f"AcousticWave: velocities of shape {tuple(x.shape)}; give {wanted}.")
         low, high = float(x.min()), float(x.max())
         if not 0 < low <= high <= self.fastest:
             raise UsageError(

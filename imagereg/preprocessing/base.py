@@ -111,7 +111,11 @@ class Step(Parameters):
 
     # ------------------------------------------------------------------ helpers for subclasses
     def _resolved(
-        self, values: Mapping[str, Any], *, found: Mapping[str, Any] | None = None, remarks: tuple[str, ...] = ()
+        self,
+        values: Mapping[str, Any],
+        *,
+        found: Mapping[str, Any] | None = None,
+        remarks: tuple[str, ...] = (),
     ) -> Self:
         """A copy with values that were found in the data, checked like those that a user gives."""
         chosen = type(self).of({**self.model_dump(), **values}, where=self.name)

@@ -33,11 +33,11 @@ def as_frames(measurement: Measurement) -> Measurement:
         return measurement if measurement.physics is None else replace(measurement, physics=None)
     shape, geometry = tuple(measurement.data.shape), measurement.geometry
     if measurement.physics is not None and geometry is None:
-        raise UsageError("preprocessing is for scans and images; these data have a physics without a geometry.")
+        raise UsageError("preprocessing is for scans and images; these have a physics without one.")
     if len(shape) not in (4, 5) or shape[1] != 1 or (len(shape) == 5 and shape[0] != 1):
         raise UsageError(
-            f"preprocessing takes tensors of one channel, (B, 1, views, columns) or (1, 1, views, rows, columns), "
-            f"and these have shape {shape}; give the slices or volumes one by one."
+            "preprocessing takes tensors of one channel, (B, 1, views, columns) or (1, 1, views, rows, "
+            f"columns), and these have shape {shape}; give the slices or volumes one by one."
         )
 
     def turned(array: Any) -> Any:
@@ -87,12 +87,10 @@ def with_stack(measurement: Measurement, frames: Frames, **changes: Any) -> Meas
     geometry = changes.pop("geometry", measurement.geometry)
     if geometry is not None and geometry.rows != frames.shape[1]:
         geometry = replace(geometry, rows=frames.shape[1])
-    if changes.get("weights") is not None:
-        changes["weights"] = _flattened(changes["weights"], measurement) if flat else changes["weights"]
-    elif "weights" not in changes and measurement.weights is not None:
-        if measurement.weights.shape != (_flattened(frames, measurement) if flat else frames).shape:
-            changes["weights"] = None
     data = _flattened(frames, measurement) if flat else frames
+    weights = changes.get("weights")
+    if weights is not None and flat:
+        changes["weights"] = _flattened(weights, measurement)
     return replace(measurement, data=data, geometry=geometry, **changes)
 
 

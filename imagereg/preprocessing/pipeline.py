@@ -16,7 +16,7 @@ from imagereg.preprocessing.registry import make_step
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
 
-LOOK_ROWS = 5
+LOOK_ROWS = 12
 
 
 def preprocess(measurement: Measurement, steps: Iterable[Any]) -> Measurement:
@@ -38,12 +38,11 @@ def preprocess(measurement: Measurement, steps: Iterable[Any]) -> Measurement:
 def resolve_steps(measurement: Measurement, steps: Iterable[Any], *, rows: int = LOOK_ROWS) -> list[Step]:
     """The steps with every parameter that depends on the data filled in, from a look at a few rows.
 
-    Whatever is applied later, the whole scan or a band of it, is then treated alike. The look is taken
-    on the rows with the most structure in a few views, spread over the detector.
+    Whatever is applied later, the whole scan or a band of it, is then treated alike.
 
     Parameters
     ----------
-    rows : number of rows to look at.
+    rows : number of rows to look at, spread evenly over the detector.
     """
     chosen = [make_step(step) for step in _listed(steps)]
     look = Look.at(as_frames(measurement), chosen, rows)

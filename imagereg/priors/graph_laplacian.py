@@ -37,6 +37,7 @@ class GraphLaplacian(LinearMap):
     Attributes
     ----------
     degrees : (B, 1, ...) row sums of W.
+    gram_diagonal : (B, 1, ...) diagonal of L^T L, degree^2 + sum_q w_pq^2.
     norm : 2 max degree.
 
     Raises
@@ -84,6 +85,8 @@ class GraphLaplacian(LinearMap):
         frobenius = squares.flatten(1).sum(1).sqrt().to(guide.dtype)
         self._divisor = frobenius.reshape(-1, *([1] * (guide.ndim - 1)))
         self.degrees = degrees.reshape(guide.shape[0], 1, *guide.shape[2:]) / self._divisor
+        squares = squares.to(guide.dtype).reshape(self.degrees.shape) / self._divisor**2
+        self.gram_diagonal = self.degrees.square() + squares
         self.norm = 2 * float(self.degrees.max())
 
     def A(self, x: torch.Tensor) -> torch.Tensor:
@@ -165,6 +168,8 @@ class GraphLaplacian(LinearMap):
                     if any(abs(shift) >= n for shift, n in zip(shifts, sizes, strict=True)):
                         continue
                     here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shifts, sizes, strict=True))
-                    there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(shifts, sizes, strict=True))
+                    there = tuple(
+                        slice(max(0, s), n - max(0, -s)) for s, n in zip(shifts, sizes, strict=True)
+                    )
                     p, q = (whole, whole, *here), (whole, whole, *there)
                     yield p, q, torch.exp(-(guide[p] - guide[q]).square().sum(1, keepdim=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.priors.power import PowerPrior
+from imagereg.priors.power import PowerPrior, SmoothedPower
 from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Refusal, inner
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root, gcv_minimum
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from imagereg.solvers.problem import Problem
 
 ParameterRule = Literal["fixed", "discrepancy", "gcv"]
-Columns = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,13 @@ class MMGKS:
         min_z 1/2 ||A V z - y||^2 + (eta / 2) ||L V z - w(u)||^2,   eta = alpha c,
 
     is solved in the space V exactly, by thin QR factors of A V and L V. V then grows by the gradient
-    A^T (A x - y) + eta L^T (L x - w(u)). After `restart` steps V starts again from x alone.
+    A^T (A x - y) + eta L^T (L x - w(u)), divided by mean(diag A^T A) + eta diag(L^T L) where the operator L knows
+    its `gram_diagonal`: a graph Laplacian's entries differ by orders of magnitude between flat regions and
+    edges, and without this scaling thousands of steps would be needed where dozens do. At `restart` columns V
+    starts again from x and the last step, which is what conjugate gradients remember too.
 
-    Memory: 3 `restart` images and `restart` copies of the data. One step takes one A, one A^T and two L.
+    Memory: `restart` images, as many L x and as many copies of the data. One step takes one A, one A^T and
+    two L.
 
     Parameters
     ----------
@@ -88,64 +91,65 @@ class MMGKS:
         data, root = _weighted(problem)
         image = problem.physics.A_adjoint(data * root) if start is None else start
         items = image.shape[0]
+        signs = 2.0 * torch.randint(2, image.shape, generator=torch.Generator().manual_seed(0)) - 1.0
+        probe = problem.physics.A(signs.to(image)) * root
         return {
             "image": image,
+            "before": image,
             "strength": torch.zeros(items, dtype=torch.float64, device=image.device),
             "done": torch.zeros(items, dtype=torch.bool, device=image.device),
             "finished": "",
-            **self._space(problem, image, root),
+            # E ||A v||^2 = trace A^T A for random signs v: the mean of its diagonal.
+            "gram": inner(probe, probe).flatten().double() / image[0].numel(),
+            **self._space(problem, image, None, root),
         }
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """Solve in the space, then let it grow by the gradient there."""
         data, root = _weighted(problem)
-        prior = problem.priors[0]
-        L, penalty = prior.operator, prior.outer
-        assert isinstance(prior, PowerPrior)
-        if len(memory["V"]) >= self.restart:
-            memory = {**memory, **self._space(problem, memory["image"], root)}
-        V, QA, QL, R_A, R_L = (memory[name] for name in ("V", "QA", "QL", "R_A", "R_L"))
+        L, penalty = problem.priors[0].operator, problem.priors[0].outer
+        assert isinstance(penalty, SmoothedPower)
+        if memory["V"].shape[1] >= self.restart:
+            step = memory["image"] - memory["before"]
+            memory = {**memory, **self._space(problem, memory["image"], step, root)}
+        V, QA, QL = (memory[name] for name in ("V", "QA", "QL"))
 
         target = penalty.target(memory["penalised"])
         b = _dots(QA, data)
         tail = (inner(data, data).flatten().double() - b.square().sum(1)).clamp_min(0)
         small = ProjectedProblem.of(
-            R_A, R_L, b, _dots(QL, target), tail=tail, size=data[0].numel()
+            memory["R_A"], memory["R_L"], b, _dots(QL, target), tail=tail, size=data[0].numel()
         )
-        curvature = torch.as_tensor(penalty.smoothing, dtype=torch.float64).to(data.device) ** (
-            penalty.power - 2
-        )
-        eta = self._eta(small, penalty.strength, curvature.flatten())
+        smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=data.device)
+        curvature = smoothing.flatten() ** (penalty.power - 2)
+        eta = self._eta(small, penalty.strength, curvature)
         z = small.solve(eta)
-        image, seen = _combine(V, z), _combine(QA, _times(R_A, z))
-        penalised = _combine(QL, _times(R_L, z))
+        image = _combine(V, z, memory["image"])
+        seen = _combine(QA, _times(memory["R_A"], z), data)
+        penalised = _combine(QL, _times(memory["R_L"], z), target)
 
-        moved = inner(image - memory["image"], image - memory["image"]).flatten()
-        still = moved <= self.tolerance**2 * inner(image, image).flatten()
-        done = memory["done"] | still if len(V) > 2 else memory["done"]
-        kept = memory["done"].reshape(-1, *([1] * (image.ndim - 1)))
-        image = torch.where(kept, memory["image"], image)
-        alpha = torch.where(memory["done"], memory["strength"], eta / curvature.flatten())
-
-        force = eta.to(image.dtype).reshape(kept.shape)
+        shape = (-1, *([1] * (image.ndim - 1)))
+        force = eta.to(image.dtype).reshape(shape)
         gradient = problem.physics.A_adjoint((seen - data) * root) + force * L.A_adjoint(penalised - target)
-        column, size = _orthogonal(V, gradient)
-        column = torch.where(size > 1e-6 * inner(gradient, gradient).sqrt(), column, torch.zeros_like(column))
-        QA, R_A = _append(QA, R_A, problem.physics.A(column) * root, column)
-        QL, R_L = _append(QL, R_L, L.A(column), column)
-        known = {} if problem.fidelity.weights is not None else {"forward": seen}
+        diagonal = getattr(L, "gram_diagonal", None)
+        if diagonal is not None:
+            gradient = gradient / (memory["gram"].to(image.dtype).reshape(shape) + force * diagonal)
+
+        # Items that have ended stay as they are, so that an image does not depend on its company.
+        ended = memory["done"]
+        image = torch.where(ended.reshape(shape), memory["image"], image)
+        moved = (image - memory["image"]).flatten(1).norm(dim=1)
+        still = moved <= self.tolerance * image.flatten(1).norm(dim=1)
+        done = ended | still if V.shape[1] > 2 else ended
         return {
+            **self._grow(problem, memory, gradient, root),
             "image": image,
+            "before": memory["image"],
+            "gram": memory["gram"],
             "penalised": penalised,
-            "strength": alpha,
+            "strength": torch.where(ended, memory["strength"], eta / curvature),
             "done": done,
             "finished": f"change below {self.tolerance:g}" if bool(done.all()) else "",
-            "V": (*V, column),
-            "QA": QA,
-            "QL": QL,
-            "R_A": R_A,
-            "R_L": R_L,
-            **known,
         }
 
     def _eta(self, small: ProjectedProblem, strength: Any, curvature: torch.Tensor) -> torch.Tensor:
@@ -157,16 +161,30 @@ class MMGKS:
         given = torch.as_tensor(strength, dtype=torch.float64).to(small.tail.device).flatten()
         return (given * curvature).expand_as(small.tail)
 
-    def _space(self, problem: Problem, image: torch.Tensor, root: Any) -> Memory:
-        """The one-dimensional space of an image, factors and L x included."""
-        size = inner(image, image).sqrt()
-        column = image / size.clamp_min(torch.finfo(image.dtype).tiny)
-        L = problem.priors[0].operator
-        empty = torch.zeros(image.shape[0], 0, 0, dtype=torch.float64, device=image.device)
-        turned = L.A(column)
-        QA, R_A = _append((), empty, problem.physics.A(column) * root, column)
-        QL, R_L = _append((), empty, turned, column)
-        return {"V": (column,), "QA": QA, "QL": QL, "R_A": R_A, "R_L": R_L, "penalised": turned * size}
+    def _space(self, problem: Problem, image: torch.Tensor, step: torch.Tensor | None, root: Any) -> Memory:
+        """The space of an image and of the last step to it, with its factors and L x."""
+        items, like = image.shape[0], problem.fidelity.data
+        R = torch.zeros(items, 0, 0, dtype=torch.float64, device=image.device)
+        space: Memory = {
+            "V": image.new_zeros(items, 0, image[0].numel()),
+            "QA": like.new_zeros(items, 0, like[0].numel()),
+            "QL": image.new_zeros(items, 0, problem.priors[0].operator.A(image)[0].numel()),
+            "R_A": R,
+            "R_L": R,
+        }
+        for vector in (image,) if step is None else (image, step):
+            space = self._grow(problem, space, vector, root)
+        penalised = problem.priors[0].operator.A(image)
+        return {**space, "penalised": penalised}
+
+    def _grow(self, problem: Problem, space: Memory, vector: torch.Tensor, root: Any) -> Memory:
+        """The space with one more vector."""
+        _, column, size = _orthogonal(space["V"], vector)
+        absent = size == 0
+        QA, R_A = _append(space["QA"], space["R_A"], problem.physics.A(column) * root, absent)
+        QL, R_L = _append(space["QL"], space["R_L"], problem.priors[0].operator.A(column), absent)
+        V = torch.cat([space["V"], column.flatten(1)[:, None]], dim=1)
+        return {"V": V, "QA": QA, "QL": QL, "R_A": R_A, "R_L": R_L}
 
 
 def _weighted(problem: Problem) -> tuple[torch.Tensor, Any]:
@@ -176,59 +194,48 @@ def _weighted(problem: Problem) -> tuple[torch.Tensor, Any]:
     return fidelity.data * root, root
 
 
-def _dots(columns: Columns, a: torch.Tensor) -> torch.Tensor:
-    """<column_j, a> of each item, (B, k) in float64."""
-    return torch.stack([inner(column, a).flatten() for column in columns], dim=1).double()
+def _dots(columns: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """<column_j, a> of each item for columns of (B, k, n): (B, k) in float64."""
+    return (columns @ a.flatten(1)[..., None])[..., 0].double()
 
 
-def _combine(columns: Columns, z: torch.Tensor) -> torch.Tensor:
-    """sum_j z_j column_j for z of (B, k)."""
-    shape = (-1, *([1] * (columns[0].ndim - 1)))
-    out = torch.zeros_like(columns[0])
-    for j, column in enumerate(columns):
-        out.addcmul_(column, z[:, j].to(column.dtype).reshape(shape))
-    return out
+def _combine(columns: torch.Tensor, z: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """sum_j z_j column_j for z of (B, k), in the shape of `like`."""
+    return (z[:, None].to(columns.dtype) @ columns).reshape(like.shape)
 
 
 def _times(R: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     return (R @ z[..., None])[..., 0]
 
 
-def _orthogonal(columns: Columns, a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The part of `a` that is orthogonal to the columns, normalised, and its norm before; Gram-Schmidt twice."""
-    for _ in range(2):
-        a = a - _combine(columns, _dots(columns, a))
-    size = inner(a, a).sqrt()
-    return a / size.clamp_min(torch.finfo(a.dtype).tiny), size
+def _orthogonal(columns: torch.Tensor, a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`a` as sum_j z_j column_j + rest by Gram-Schmidt, twice: z, the rest normalised, and its norm (B,).
+
+    Where the rest is no more than rounding, it is zero and so is its norm.
+    """
+    whole = a.flatten(1).norm(dim=1)
+    along = torch.zeros(columns.shape[:2], dtype=torch.float64, device=a.device)
+    for _ in range(2 if columns.shape[1] else 0):
+        part = _dots(columns, a)
+        along, a = along + part, a - _combine(columns, part, a)
+    size = a.flatten(1).norm(dim=1)
+    size = torch.where(size > 10 * torch.finfo(a.dtype).eps * whole, size, torch.zeros_like(size))
+    factor = torch.where(size > 0, 1 / size, torch.zeros_like(size))
+    return along, a * factor.reshape(-1, *([1] * (a.ndim - 1))), size
 
 
 def _append(
-    Q: Columns, R: torch.Tensor, new: torch.Tensor, column: torch.Tensor
-) -> tuple[Columns, torch.Tensor]:
-    """QR factors with one more column, K v, where v = `column`.
+    Q: torch.Tensor, R: torch.Tensor, new: torch.Tensor, absent: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """QR factors with one more column.
 
-    An item whose v is zero has nothing to add; 1 on its diagonal keeps the new coefficient apart and at 0.
+    Items in `absent` have nothing to add and the column is zero; 1 on the diagonal then keeps the new
+    coefficient apart, at 0.
     """
     k = R.shape[-1]
-    whole = inner(new, new).sqrt().flatten()
-    along = torch.zeros(R.shape[0], k, dtype=R.dtype, device=R.device)
-    rest = new
-    if k:
-        for _ in range(2):
-            part = _dots(Q, rest)
-            along, rest = along + part, rest - _combine(Q, part)
-    size = inner(rest, rest).sqrt()
-    # What is left of a column that lies in the space already is rounding, and no direction.
-    lost = size.flatten() <= 10 * torch.finfo(new.dtype).eps * whole
-    shape = size.shape
-    rest = torch.where(
-        lost.reshape(shape), torch.zeros_like(rest), rest / size.clamp_min(torch.finfo(new.dtype).tiny)
-    )
-    absent = (inner(column, column) == 0).flatten()
-    corner = torch.where(lost, torch.zeros_like(whole), size.flatten()).double()
-    corner = torch.where(absent, torch.ones_like(corner), corner)
+    along, rest, size = _orthogonal(Q, new)
     grown = torch.zeros(R.shape[0], k + 1, k + 1, dtype=R.dtype, device=R.device)
     grown[:, :k, :k] = R
     grown[:, :k, k] = along
-    grown[:, k, k] = corner
-    return (*Q, rest), grown
+    grown[:, k, k] = torch.where(absent, torch.ones_like(size), size)
+    return torch.cat([Q, rest.flatten(1)[:, None]], dim=1), grown

@@ -30,7 +30,8 @@ class Spiral:
     α is the Barzilai-Borwein curvature <d, ∇²F(x) d> / ||d||² along the last step d, in [smallest, largest].
     A step is taken when it makes Φ = F + pen smaller than the largest of its last `past` + 1 values by
     decrease · α/2 ||x+ - x||²; else α grows by `growth` and the sub-problem is solved again. A penalty
-    without a value (cycle spinning) has no such test: every step is taken. Each item of a batch has its own α.
+    without a value (cycle spinning) has no such test: every step is taken. Each item of a batch has its
+    own α.
 
     Parameters
     ----------

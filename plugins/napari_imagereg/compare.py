@@ -104,7 +104,7 @@ class Comparison(QObject):
     def _clip_picture(self, layer: Any, fraction: float) -> None:
         whole = layer.metadata.setdefault("imagereg_whole", np.asarray(layer.data))
         cut = np.array(whole, dtype=np.float32)
-        cut[:, int(round(fraction * cut.shape[1])) :] = np.nan
+        cut[:, round(fraction * cut.shape[1]) :] = np.nan
         layer.data = cut
 
     def _unclip(self, layer: Any) -> None:

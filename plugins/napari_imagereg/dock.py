@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
@@ -162,16 +172,16 @@ class Workbench(QWidget):
     def _take_over(self, looked: Any, finished: Any) -> None:
         """Send the job's values to these slots from now on."""
         for signal, slot in ((self.job.looked, looked), (self.job.finished, finished)):
-            try:
+            with contextlib.suppress(RuntimeError, TypeError):
                 signal.disconnect()
-            except (RuntimeError, TypeError):
-                pass
             signal.connect(slot)
 
     def _show_look(self, look: Look) -> None:
         self.preview.show_look(look)
         fraction = look.iteration / look.total if look.total else None
-        self.footer.show_progress(fraction, f"iteration {look.iteration}" + (f"/{look.total}" if look.total else ""))
+        self.footer.show_progress(
+            fraction, f"iteration {look.iteration}" + (f"/{look.total}" if look.total else "")
+        )
         if self._live is None or self._live not in self.viewer.layers:
             measurement = self.session.measurement
             assert measurement is not None
@@ -242,7 +252,9 @@ class Workbench(QWidget):
         from imagereg.preprocessing import find_centre
 
         self._small_job(
-            "finding the centre of rotation", lambda: find_centre(self._before_centre()), self.geometry.show_estimate
+            "finding the centre of rotation",
+            lambda: find_centre(self._before_centre()),
+            self.geometry.show_estimate,
         )
 
     def sweep(self, columns: list[float]) -> None:
@@ -415,7 +427,8 @@ class Workbench(QWidget):
         recipe = self.session.recipe()
         results = Path(name) / "imagereg-results"
         self._queue = [
-            recipe.with_values({"input.path": str(file), "output.folder": str(results / file.stem)}) for file in files
+            recipe.with_values({"input.path": str(file), "output.folder": str(results / file.stem)})
+            for file in files
         ]
         self._start(self._queue.pop(0))
 
@@ -453,11 +466,13 @@ class Workbench(QWidget):
             self._start(self._queue.pop(0))
 
     # ------------------------------------------------------------------ drag and drop, end
-    def dragEnterEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+    def dragEnterEvent(self, event: Any) -> None:
+        """Accept files."""
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
-    def dropEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+    def dropEvent(self, event: Any) -> None:
+        """Open what was dropped: a recipe restores everything, a scan is opened."""
         for url in event.mimeData().urls():
             path = Path(url.toLocalFile())
             if path.suffix in (".yaml", ".yml"):
@@ -465,8 +480,8 @@ class Workbench(QWidget):
             else:
                 self.data.open_path(path)
 
-    def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+    def closeEvent(self, event: Any) -> None:
+        """End the preview and stop following the volume, which goes on."""
         self.job.cancel()
         self.volume_job.forget()
         super().closeEvent(event)
-

@@ -135,6 +135,7 @@ class _Row(QWidget):
         label.setMaximumWidth(150)
         tip = f"{field.description or name}\ndefault: {self._default}"
         self.editor = make_editor(field, self._default, log=bool(extra.get("log")))
+        self.editor.set_value(self._default)
         self.editor.changed.connect(self._on_change)
         self._reset = QToolButton()
         self._reset.setText("\N{ANTICLOCKWISE OPEN CIRCLE ARROW}")
@@ -235,22 +236,34 @@ class ChoiceEditor(Editor):
 class NumberEditor(Editor):
     """A whole number or a number within bounds; optional numbers have a tick that switches them on."""
 
-    def __init__(self, *, whole: bool, low: float, high: float, optional: bool, log: bool, default: Any) -> None:
+    def __init__(
+        self, *, whole: bool, low: float, high: float, optional: bool, log: bool, default: Any
+    ) -> None:
         super().__init__()
         self._whole, self._optional = whole, optional
         self._tick = QCheckBox()
         self._tick.setVisible(optional)
         self._spin: QSpinBox | QDoubleSpinBox = QSpinBox() if whole else _ScientificSpinBox()
         self._spin.setRange(
-            *((int(max(low, -(2**31))), int(min(high, 2**31 - 1))) if whole else (max(low, -1e12), min(high, 1e12)))
+            *(
+                (int(max(low, -(2**31))), int(min(high, 2**31 - 1)))
+                if whole
+                else (max(low, -1e12), min(high, 1e12))
+            )
         )
         self._spin.setKeyboardTracking(False)
         self._slider: QSlider | None = None
         self.box.addWidget(self._tick)
         start = float(default) if isinstance(default, int | float) and default else 1.0
         if log:
-            bottom = math.log10(low) if low > 0 and math.isfinite(low) else math.log10(abs(start)) - OPEN_DECADES
-            top = math.log10(high) if math.isfinite(high) and high > 0 else math.log10(abs(start)) + OPEN_DECADES
+            bottom = (
+                math.log10(low) if low > 0 and math.isfinite(low) else math.log10(abs(start)) - OPEN_DECADES
+            )
+            top = (
+                math.log10(high)
+                if math.isfinite(high) and high > 0
+                else math.log10(abs(start)) + OPEN_DECADES
+            )
             self._range = (max(bottom, math.log10(abs(start)) - 6), min(top, math.log10(abs(start)) + 6))
             self._slider = QSlider(Qt.Orientation.Horizontal)
             self._slider.setRange(0, SLIDER_STEPS)
@@ -340,10 +353,10 @@ class _ScientificSpinBox(QDoubleSpinBox):
         super().__init__()
         self.setDecimals(12)
 
-    def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
+    def textFromValue(self, value: float) -> str:
         return f"{value:.4g}"
 
-    def valueFromText(self, text: str) -> float:  # noqa: N802 (Qt's name)
+    def valueFromText(self, text: str) -> float:
         return float(text)
 
     def validate(self, text: str, position: int) -> Any:
@@ -355,7 +368,7 @@ class _ScientificSpinBox(QDoubleSpinBox):
             return (QValidator.State.Intermediate, text, position)
         return (QValidator.State.Acceptable, text, position)
 
-    def stepBy(self, steps: int) -> None:  # noqa: N802 (Qt's name)
+    def stepBy(self, steps: int) -> None:
         value = self.value()
         size = 10 ** (math.floor(math.log10(abs(value))) - 1) if value else 0.1
         self.setValue(value + steps * size)
@@ -380,7 +393,11 @@ def make_editor(field: FieldInfo, default: Any, *, log: bool) -> Editor:
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     origin = get_origin(annotation)
-    if origin is not None and origin is not Literal and getattr(origin, "__name__", "") in ("Union", "UnionType"):
+    if (
+        origin is not None
+        and origin is not Literal
+        and getattr(origin, "__name__", "") in ("Union", "UnionType")
+    ):
         return get_args(annotation)
     return (annotation,)
 

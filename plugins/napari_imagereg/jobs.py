@@ -42,7 +42,9 @@ class Look:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def preview_looks(recipe: Recipe, measurement: Measurement, row: int, stop: threading.Event) -> Iterator[Look]:
+def preview_looks(
+    recipe: Recipe, measurement: Measurement, row: int, stop: threading.Event
+) -> Iterator[Look]:
     """Preprocess one row and reconstruct it, one look every `EVERY` seconds.
 
     `stop` ends the iteration and keeps the image so far.

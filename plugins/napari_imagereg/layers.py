@@ -39,9 +39,7 @@ def result_keywords(
         "metadata": {KEY: provenance or {}},
     }
     if measurement.geometry is not None:
-        keywords["translate"] = tuple(
-            -(n - 1) / 2 * edge for n, edge in zip(array.shape, scale, strict=True)
-        )
+        keywords["translate"] = tuple(-(n - 1) / 2 * edge for n, edge in zip(array.shape, scale, strict=True))
     return keywords
 
 
@@ -70,8 +68,15 @@ def measurement_keywords(measurement: Measurement, *, name: str) -> dict[str, An
     if geometry is None:
         scale = measurement.pixel if len(measurement.pixel) == len(shape) else (1.0,) * len(shape)
         unit = _ABBREVIATION.get(measurement.unit, measurement.unit) if measurement.pixel else "pixel"
-        return {"name": name, "scale": scale, "units": (unit,) * len(shape), "metadata": {KEY: {"measurement": measurement}}}
-    edges = {2: (geometry.pixel, geometry.pixel), 3: (geometry.pixel, geometry.row_edge, geometry.pixel)}[len(shape)]
+        return {
+            "name": name,
+            "scale": scale,
+            "units": (unit,) * len(shape),
+            "metadata": {KEY: {"measurement": measurement}},
+        }
+    edges = {2: (geometry.pixel, geometry.pixel), 3: (geometry.pixel, geometry.row_edge, geometry.pixel)}[
+        len(shape)
+    ]
     return {
         "name": name,
         "scale": edges,

@@ -22,7 +22,8 @@ class Plot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumHeight(64)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+    def sizeHint(self) -> QSize:
+        """Small."""
         return QSize(300, 72)
 
     def clear(self) -> None:
@@ -46,7 +47,8 @@ class Plot(QWidget):
         """The points of each curve."""
         return self._curves
 
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw frame, curves and their last values."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().color(QPalette.ColorRole.WindowText)
@@ -70,7 +72,9 @@ class Plot(QWidget):
                 [
                     QPointF(
                         4 + (self.width() - 8) * ((x - left) / (right - left) if right > left else 0.5),
-                        self.height() - 4 - (self.height() - 8) * ((self._height(y, log) - bottom) / (top - bottom)),
+                        self.height()
+                        - 4
+                        - (self.height() - 8) * ((self._height(y, log) - bottom) / (top - bottom)),
                     )
                     for x, y in curve
                 ]

@@ -48,7 +48,9 @@ class Run:
         """A layer's name: what was done, with its main parameter."""
         main = methods()[self.method].main if self.method in methods() else ""
         value = self.parameters.get(main)
-        detail = f" {main} {value:.3g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        detail = (
+            f" {main} {value:.3g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        )
         return f"{self.method}{detail} #{self.number}"
 
 
@@ -217,7 +219,9 @@ class Session:
         """Change what the history says of a run; a tag is taken from the run that had it."""
         tag = facts.get("tag")
         self.runs = [
-            replace(run, **facts) if run.number == number else (replace(run, tag="") if tag and run.tag == tag else run)
+            replace(run, **facts)
+            if run.number == number
+            else (replace(run, tag="") if tag and run.tag == tag else run)
             for run in self.runs
         ]
         self.runs_changed.emit()

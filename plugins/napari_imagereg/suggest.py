@@ -21,10 +21,10 @@ class Suggestion:
 
 
 def suggestion(recipe: Recipe, measurement: Measurement, row: int) -> Suggestion:
-    """Choose the main parameter on one slice: by held-out views for scans, by SURE or discrepancy for images."""
+    """Choose the main parameter on one slice: by held-out views for scans, by discrepancy for images."""
     import torch
 
-    from imagereg.choose import choose
+    from imagereg.choose.base import choose
     from imagereg.engine import choose_device
     from imagereg.errors import UsageError
     from imagereg.execution.setup import with_grid, with_physics
@@ -39,5 +39,5 @@ def suggestion(recipe: Recipe, measurement: Measurement, row: int) -> Suggestion
     part = with_physics(with_grid(apply_steps(part, steps), recipe), recipe, device, torch.float32)
     by = "held_out" if part.geometry is not None else "discrepancy"
     found: Any = choose(method, part.ready(device=device), by=by)
-    tried, scores = zip(*found.curve, strict=True)
-    return Suggestion(method.main, float(found.value), by, tuple(tried), tuple(scores))
+    tried = tuple(float(row[method.main]) for row in found.curve)
+    return Suggestion(method.main, float(found.value), by, tried, tuple(float(row["score"]) for row in found.curve))

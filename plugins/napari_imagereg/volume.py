@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
 
 from imagereg.errors import UsageError
 from napari_imagereg.layers import KEY, contrast
@@ -30,7 +39,9 @@ class VolumeDialog(QDialog):
         form.addRow("takes", QLabel(_takes(session)))
         form.addRow("folder", self._folder)
         form.addRow("", browse)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form.addRow(buttons)
@@ -64,7 +75,9 @@ def source_path(session: Session, folder: Path) -> Path:
     if measurement.geometry is None:
         arrays["image"] = np.asarray(measurement.data)
     else:
-        arrays["projections" if len(measurement.data.shape) == 3 else "sinogram"] = np.asarray(measurement.data)
+        arrays["projections" if len(measurement.data.shape) == 3 else "sinogram"] = np.asarray(
+            measurement.data
+        )
         arrays["angles"] = measurement.geometry.angles
         session.hints = {"pixel": measurement.geometry.pixel, "angle_unit": "rad"}
     np.savez(path, **arrays)
@@ -94,7 +107,9 @@ def show_output(viewer: Any, folder: Path) -> Any:
         scale=scale,
         units=(unit,) * len(shape),
         axis_labels=tuple(axis["name"] for axis in axes),
-        translate=[-(n - 1) / 2 * s for n, s in zip(shape, scale, strict=True)] if geometry else [0.0] * len(shape),
+        translate=[-(n - 1) / 2 * s for n, s in zip(shape, scale, strict=True)]
+        if geometry
+        else [0.0] * len(shape),
         contrast_limits=contrast(np.asarray(levels[-1])),
         metadata={KEY: account},
     )

@@ -17,7 +17,9 @@ def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     held = attributes.get("metadata", {}).get(KEY, {})
     held = held if isinstance(held, dict) else {}
     units = [str(unit) for unit in attributes.get("units") or ()]
-    unit = {"millimeter": "mm", "mm": "mm", "micrometer": "um", "um": "um"}.get(units[-1] if units else "", "")
+    unit = {"millimeter": "mm", "mm": "mm", "micrometer": "um", "um": "um"}.get(
+        units[-1] if units else "", ""
+    )
     array = data[0] if isinstance(data, list) or attributes.get("multiscale") else data
     provenance = {key: value for key, value in held.items() if key not in ("measurement", "truth", "recipe")}
     result = Result(

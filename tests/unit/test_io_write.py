@@ -85,9 +85,9 @@ def test_failures_leave_nothing(tmp_path: Path, name: str, monkeypatch: pytest.M
         _ = 1 / 0
     with pytest.raises(KeyboardInterrupt), open_volume(path, VOLUME.shape) as volume:
         raise KeyboardInterrupt
-    with pytest.raises(UsageError, match="60 of 70 slices were not written, the first is 10"):
-        with open_volume(path, VOLUME.shape) as volume:
-            volume[0:10] = VOLUME[0:10]
+    words = "60 of 70 slices were not written, the first is 10"
+    with pytest.raises(UsageError, match=words), open_volume(path, VOLUME.shape) as volume:
+        volume[0:10] = VOLUME[0:10]
     for wrong in (VOLUME[:3], VOLUME[:2, :4], VOLUME[0]):
         with pytest.raises(UsageError, match="does not fit"), open_volume(path, VOLUME.shape) as volume:
             volume[0:2] = wrong

@@ -83,9 +83,7 @@ def _products(
     row: NDArray[np.floating], sinograms: Sinograms, start: float, length: int
 ) -> NDArray[np.complex128]:
     """(groups, frequencies): sum over k outside the wedge of (-1)^k A_k A_{-k}, in groups of k."""
-    taken = (sinograms.angles >= start - 1e-9) & (
-        sinograms.angles < start + math.pi - 0.3 * sinograms.step
-    )
+    taken = (sinograms.angles >= start - 1e-9) & (sinograms.angles < start + math.pi - 0.3 * sinograms.step)
     angles, views = sinograms.angles[taken] - start, row[taken]
     parity = 1.0
     if sinograms.truncated:
@@ -112,4 +110,6 @@ def _local(views: NDArray[np.floating]) -> Array:
     width = max(2, views.shape[1] // 10)
     fade[:width] = np.sin(np.linspace(0, np.pi / 2, width)) ** 2
     fade[-width:] = fade[:width][::-1]
-    return np.asarray(gaussian_filter1d(views.astype(np.float64), _BLUR, axis=1, order=1, mode="nearest") * fade)
+    return np.asarray(
+        gaussian_filter1d(views.astype(np.float64), _BLUR, axis=1, order=1, mode="nearest") * fade
+    )

@@ -36,10 +36,10 @@ def moments(sinograms: Sinograms) -> Vote | Abstention:
     return Vote(NAME, column, uncertainty, tuple(columns))
 
 
-def _row(values: NDArray[np.floating], sinograms: Sinograms) -> tuple[float, float] | None:
+def _row(row: NDArray[np.floating], sinograms: Sinograms) -> tuple[float, float] | None:
     """Axis and its uncertainty from one row, in columns; None where there is no mass to speak of."""
     angles, count = sinograms.angles, sinograms.columns
-    values = values.astype(np.float64)
+    values = row.astype(np.float64)
     mass = values.sum(axis=1)
     typical = float(np.median(mass))
     if typical <= 0 or (mass <= 0.3 * typical).any():

@@ -57,10 +57,10 @@ def opposite_views(sinograms: Sinograms, search: tuple[float, float]) -> Vote | 
     deviation = math.sqrt(float(likelihood @ (columns - mean) ** 2))
     share, far = rivalry(columns, pooled, apart=0.03 * count * sinograms.binning)
     doubt = far * max(0.0, share - 0.8)
-    parts = (0.1 * sinograms.binning, deviation, spread(rows), doubt)
+    parts = [0.1 * sinograms.binning, deviation, spread(rows), doubt]
     if not sinograms.closed and sinograms.angles[-1] < math.pi:
         # The pair is extrapolated by straight lines: a point at the rim bends away from them.
-        parts = (*parts, 0.4 * sinograms.step**2 * count * sinograms.binning)
+        parts.append(0.4 * sinograms.step**2 * count * sinograms.binning)
     return Vote(NAME, lowest(columns, pooled), math.hypot(*parts), rows, columns, pooled)
 
 

@@ -13,18 +13,20 @@ from imagereg.preprocessing.rotation_axis.vote import Abstention, Vote, lowest, 
 NAME = "sharpness"
 _COARSE, _FINE = 160, 320
 _ROWS = 5
+# Half a turn holds every frequency once, so that its energy says nothing; a whole turn holds each twice.
+_SHARES = {"half": (1.0, 1.0, 0.0), "whole": (1.0, 0.0, 2.0)}
 _CUT = 0.25  # cycles per column at which the window of the ramp filter ends
 
 Array = NDArray[np.float64]
 
 
 def sharpest(sinograms: Sinograms, search: tuple[float, float]) -> Vote | Abstention:
-    """The column whose filtered back-projection has the sparsest gradient and the fewest grey levels.
+    """The column whose filtered back-projection has the sparsest and steepest edges, or the fewest levels.
 
-    Two figures are scaled to [0, 1] along the curve and added: the sparsity of the gradient,
-    ||grad f||_1 / ||grad f||_2, and the entropy of the grey levels. Where half a turn was measured, a
-    wrong axis makes crescents, which raise the first; where a whole turn was, it doubles edges, which
-    raises both.
+    Figures are scaled to [0, 1] along the curve and added. Where half a turn was measured, a wrong axis
+    makes crescents: the sparsity of the gradient, ||grad f||_1 / ||grad f||_2, and the entropy of the grey
+    levels grow. Where a whole turn was measured, it doubles edges: the first grows and ||grad f||_2^2,
+    which counts twice, falls.
 
     Source: entropy for this purpose is from T. Donath, F. Beckmann and A. Schreyer, J. Opt. Soc. Am. A
     23, 1048 (2006), doi 10.1364/JOSAA.23.001048.
@@ -51,7 +53,7 @@ def sharpest(sinograms: Sinograms, search: tuple[float, float]) -> Vote | Absten
     doubt = far * max(0.0, share - 0.7)
     at_the_end = best <= columns[1] or best >= columns[-2]
     parts = (
-        0.25 * fine.binning * max(1.0, (0.6 if few.closed else 0.2) * _undersampling(fine)),
+        0.25 * fine.binning * max(1.0, 0.2 * _undersampling(fine)),
         spread(rows),
         doubt,
         0.25 * (search[1] - search[0]) if at_the_end else 0.0,
@@ -75,6 +77,7 @@ def score_curve(
 
     low, high = (float(sinograms.own_column(column)) for column in search)
     count = max(3, math.ceil((high - low) * oversampling) + 1)
+    shares = _SHARES["whole" if sinograms.closed else "half"]
     curves = []
     for row in range(sinograms.values.shape[0]):
         images = reconstructions(sinograms, row, low, count, oversampling)
@@ -85,7 +88,7 @@ def score_curve(
         figures = sharpness(images, 0.98 * size / 2, float(floor - margin), float(ceiling + margin))
         lowest_figure = figures.min(axis=0)
         scaled = (figures - lowest_figure) / (figures.max(axis=0) - lowest_figure + 1e-12)
-        curves.append(scaled.sum(axis=1).astype(np.float64))
+        curves.append((scaled * shares).sum(axis=1).astype(np.float64))
     columns = sinograms.detector_column(low + np.arange(count) / oversampling)
     return columns, np.mean(curves, axis=0), curves
 

@@ -56,9 +56,9 @@ class Sinograms:
         merged = np.bincount(group, weights=ordered) / counts
         sorted_values = np.asarray(values)[:, order]
         if counts.size < order.size:
-            total = np.zeros((values.shape[0], counts.size, values.shape[2]))
-            np.add.at(total, (slice(None), group), sorted_values)
-            sorted_values = (total / counts[:, None]).astype(np.float32)
+            total = np.zeros((counts.size, values.shape[0], values.shape[2]))
+            np.add.at(total, group, sorted_values.transpose(1, 0, 2))
+            sorted_values = (total / counts[:, None, None]).transpose(1, 0, 2)
         return cls(np.ascontiguousarray(sorted_values, dtype=np.float32), merged - merged[0], closed)
 
     @property

@@ -62,7 +62,9 @@ class Panel(QWidget):
         line = QHBoxLayout()
         line.setSpacing(4)
         for index, widget in enumerate(widgets):
-            line.addWidget(QLabel(widget) if isinstance(widget, str) else widget, 1 if index == stretch else 0)
+            line.addWidget(
+                QLabel(widget) if isinstance(widget, str) else widget, 1 if index == stretch else 0
+            )
         if stretch is None:
             line.addStretch()
         self.layout_.addLayout(line)

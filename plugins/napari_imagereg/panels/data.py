@@ -59,7 +59,9 @@ class DataPanel(Panel):
             truth = layer.metadata.get(KEY, {}).get("truth") if isinstance(layer.metadata, dict) else None
             try:
                 if np.ndim(data) not in ((3, 4) if layer.rgb else (2, 3)):
-                    raise ImageregError(f"{layer.name} has {np.ndim(data)} axes; choose a picture or a stack.")
+                    raise ImageregError(
+                        f"{layer.name} has {np.ndim(data)} axes; choose a picture or a stack."
+                    )
                 measurement = Measurement(
                     _native(data),
                     axes=axes,
@@ -102,7 +104,9 @@ class DataPanel(Panel):
         """Show what the session holds."""
         measurement = self._session.measurement
         if measurement is None:
-            self._facts.setText("Choose a layer above, open a file, or take one of File > Open Sample > imagereg.")
+            self._facts.setText(
+                "Choose a layer above, open a file, or take one of File > Open Sample > imagereg."
+            )
             self.set_state("")
         else:
             shape = " \N{MULTIPLICATION SIGN} ".join(map(str, measurement.data.shape))

@@ -51,7 +51,9 @@ class Footer(QWidget):
         recipe.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(recipe)
         for form in ("CLI", "Python", "YAML"):
-            menu.addAction(f"Copy as {form}").triggered.connect(lambda _=False, form=form: self.copy.emit(form))
+            menu.addAction(f"Copy as {form}").triggered.connect(
+                lambda _=False, form=form: self.copy.emit(form)
+            )
         menu.addSeparator()
         menu.addAction("Save\N{HORIZONTAL ELLIPSIS}").triggered.connect(lambda: self.save.emit())
         menu.addAction("Open\N{HORIZONTAL ELLIPSIS}").triggered.connect(lambda: self.load.emit())

@@ -59,7 +59,9 @@ class GeometryPanel(Panel):
         self.centre.setSingleStep(0.25)
         self.centre.setKeyboardTracking(False)
         self.centre.setSuffix(" px")
-        self.centre.setToolTip("Detector column on which the rotation axis falls (0 is the middle of the first).")
+        self.centre.setToolTip(
+            "Detector column on which the rotation axis falls (0 is the middle of the first)."
+        )
         self.centre.valueChanged.connect(self._set_centre)
         automatic = QPushButton("Auto")
         automatic.setToolTip("Three estimators vote: opposite views, sinogram consistency, sharpness.")
@@ -139,8 +141,12 @@ class GeometryPanel(Panel):
         if geometry is not None:
             self._text.setText(str(geometry))
             self.centre.setRange(-geometry.columns, 2 * geometry.columns)
-            self.centre.setValue(geometry.centre_of_rotation if self._session.centre is None else self._session.centre)
-            self.set_state(f"axis {self.centre.value():.2f} px" if self._session.centre is not None else geometry.kind)
+            self.centre.setValue(
+                geometry.centre_of_rotation if self._session.centre is None else self._session.centre
+            )
+            self.set_state(
+                f"axis {self.centre.value():.2f} px" if self._session.centre is not None else geometry.kind
+            )
         else:
             self._text.setText("" if measurement is None else "An image: y = A x with A by the task.")
             self._task.setCurrentText(self._session.task)
@@ -152,7 +158,9 @@ class GeometryPanel(Panel):
         low, high = estimate.interval
         votes = ", ".join(f"{name} {vote:.2f}" for name, vote in estimate.votes.items())
         warning = "" if estimate.agreed else "\n\N{WARNING SIGN} the estimators disagree: use the sweep"
-        self._votes.setText(f"column {estimate.column:.2f}, between {low:.2f} and {high:.2f}\n{votes}{warning}")
+        self._votes.setText(
+            f"column {estimate.column:.2f}, between {low:.2f} and {high:.2f}\n{votes}{warning}"
+        )
         self._votes.show()
         self.centre.setValue(estimate.column)
         self._set_centre(self.centre.value())
@@ -165,7 +173,9 @@ class GeometryPanel(Panel):
         for column, picture in zip(columns, stack, strict=True):
             grey = np.clip((picture - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
             grey = np.ascontiguousarray(grey)
-            image = QImage(grey.data, grey.shape[1], grey.shape[0], grey.shape[1], QImage.Format.Format_Grayscale8)
+            image = QImage(
+                grey.data, grey.shape[1], grey.shape[0], grey.shape[1], QImage.Format.Format_Grayscale8
+            )
             item = QListWidgetItem(QIcon(QPixmap.fromImage(image.copy())), f"{column:.2f}")
             item.setData(Qt.ItemDataRole.UserRole, float(column))
             self.strip.addItem(item)
@@ -189,7 +199,11 @@ class GeometryPanel(Panel):
         self._store_image()
 
     def _store_image(self) -> None:
-        if self._filling or self._session.measurement is None or self._session.measurement.geometry is not None:
+        if (
+            self._filling
+            or self._session.measurement is None
+            or self._session.measurement.geometry is not None
+        ):
             return
         task = self._session.task
         self._session.physics = (
@@ -209,7 +223,9 @@ class GeometryPanel(Panel):
         views = shape[0]
         angles = np.deg2rad(np.linspace(self._first.value(), self._last.value(), views, endpoint=False))
         distances = (
-            {} if self._kind.currentText() == "parallel" else {"source_origin": self._so.value(), "source_detector": self._sd.value()}
+            {}
+            if self._kind.currentText() == "parallel"
+            else {"source_origin": self._so.value(), "source_detector": self._sd.value()}
         )
         try:
             geometry = KINDS[self._kind.currentText()](

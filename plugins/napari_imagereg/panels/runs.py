@@ -52,7 +52,11 @@ class RunsPanel(Panel):
             ("A", "Tag as A.", lambda: self._tag("A")),
             ("B", "Tag as B.", lambda: self._tag("B")),
             ("Reopen", "Put this run's parameters back into the form.", lambda: self._emit(self.reopen)),
-            ("Export\N{HORIZONTAL ELLIPSIS}", "Write this image with its recipe.", lambda: self._emit(self.export)),
+            (
+                "Export\N{HORIZONTAL ELLIPSIS}",
+                "Write this image with its recipe.",
+                lambda: self._emit(self.export),
+            ),
             ("Delete", "Forget this run and remove its layer.", self._delete),
         ):
             button = QPushButton(text)
@@ -189,7 +193,9 @@ class RunsPanel(Panel):
             self.failed.emit("tag two runs as A and B to compare them.")
             return
         self._swipe.setVisible(mode == "swipe")
-        self.comparison.show(mode, *(layers if len(layers) == 2 else (None, None)), lock=self._lock.isChecked())
+        self.comparison.show(
+            mode, *(layers if len(layers) == 2 else (None, None)), lock=self._lock.isChecked()
+        )
 
     def _layer(self, run: Run) -> Any:
         return self._viewer.layers[run.layer] if run.layer in self._viewer.layers else None

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QMenu, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
 
 from napari_imagereg.form import ParameterForm
 from napari_imagereg.panels.base import Panel

@@ -1,0 +1,243 @@
+"""A check-up of data before anything is made of them: one line for each thing that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imagereg.errors import UsageError
+from imagereg.preprocessing.layout import Frames, as_frames, stack
+
+if TYPE_CHECKING:
+    from imagereg.geometry import Geometry
+    from imagereg.measurement import Measurement
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or unusual.
+
+    Parameters
+    ----------
+    sentence : what it is, and where.
+    step : the preprocessing step that mends it; empty where none does.
+    advice : what else to do, where no step mends it.
+    """
+
+    sentence: str
+    step: str = ""
+    advice: str = ""
+
+    def __str__(self) -> str:
+        cure = f"step {self.step} mends it" if self.step else self.advice
+        return f"{self.sentence}{'; ' + cure if cure else ''}"
+
+
+def default_steps(measurement: Measurement) -> list[str]:
+    """Names of the steps that bring a scan to line integrals with a known axis; none for images.
+
+    The centre is looked for where the geometry has the axis on the central ray, which is what readers
+    give when a file does not say, and where the views cover 80 degrees, below which no estimator can tell.
+    """
+    geometry = measurement.geometry
+    if geometry is None:
+        return []
+    steps = [] if measurement.quantity == "line_integrals" else ["flatfield"]
+    findable = geometry.views >= 6 and math.degrees(float(np.ptp(geometry.angles))) >= 80
+    return steps + (["centre"] if geometry.axis_offset == 0.0 and findable else [])
+
+
+def health(measurement: Measurement) -> list[Finding]:
+    """What is wrong with a measurement, from a few rows spread over it.
+
+    Looked for: values that are not finite, saturated or negative, bad views, dead pixels, missing or
+    exchanged flats and darks, stripes, air that is not at zero, gaps and repetitions of angles, arcs of
+    less than half a turn.
+    """
+    from imagereg.preprocessing.pipeline import LOOK_ROWS, Look
+
+    measurement = as_frames(measurement)
+    if "C" in measurement.axes:
+        return list(_values(np.asarray(measurement.data[...], dtype=np.float32), measurement))
+    look = Look.at(measurement, [], LOOK_ROWS).measurement
+    values = stack(look)
+    findings = list(_values(values, look))
+    if look.geometry is not None:
+        findings += _angles(look.geometry)
+        findings += _views(look)
+        if look.quantity == "counts":
+            findings += _counts(look, values)
+        else:
+            findings += _scale(look, values)
+        findings += _stripes(look, values)
+    return findings
+
+
+def _values(values: Frames, measurement: Measurement) -> Iterator[Finding]:
+    missing = int((~np.isfinite(values)).sum())
+    if missing:
+        yield Finding(f"{_share(missing, values.size)} of the values are NaN or infinite", "outliers")
+    if np.isfinite(values).any() and not np.ptp(values[np.isfinite(values)]) > 0:
+        yield Finding(
+            f"all values are {float(values[np.isfinite(values)][0]):g}",
+            advice="look whether the right data were read",
+        )
+
+
+def _views(measurement: Measurement) -> Iterator[Finding]:
+    from imagereg.preprocessing.bad_views import find_bad_views
+
+    bad = find_bad_views(measurement)
+    if bad:
+        listed = ", ".join(f"{view} ({reason})" for view, reason in list(bad.items())[:6])
+        more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
+        yield Finding(f"{len(bad)} of {measurement.data.shape[0]} views are bad: {listed}{more}", "bad_views")
+
+
+def _counts(measurement: Measurement, values: Frames) -> Iterator[Finding]:
+    from imagereg.preprocessing.detector import response
+    from imagereg.preprocessing.saturation import saturation_level
+
+    if measurement.darks is None:
+        yield Finding(
+            "there are no darks", advice="the detector's offset is taken as zero: give darks if it has one"
+        )
+    negative = int((values < 0).sum())
+    if negative:
+        yield Finding(
+            f"{_share(negative, values.size)} of the counts are negative",
+            advice="say whether darks were subtracted already, or give the quantity that they are",
+        )
+    level = saturation_level(measurement)
+    if level is not None:
+        share = int((values >= level).sum())
+        wide = share > 0.02 * values.size
+        yield Finding(
+            f"{_share(share, values.size)} of the counts lie at the highest value {level:g}, as if saturated",
+            "" if wide else "outliers",
+            "measure with a shorter exposure, as this is too much to mend" if wide else "",
+        )
+    if measurement.flats is None:
+        yield Finding(
+            "these are counts without flats",
+            advice="give flats, or flatfield with air=99 where every row of every view sees air",
+        )
+        return
+    try:
+        detector = response(measurement, values.shape, "median", 0)
+    except UsageError as error:
+        yield Finding(str(error).rstrip("."))
+        return
+    dead = int(detector.dead.sum())
+    if dead:
+        yield Finding(
+            f"{_share(dead, detector.dead.size)} of the pixels are dead (flat not above dark)", "flatfield"
+        )
+    above = values - detector.dark
+    brightest = float(np.nanpercentile(above, 99.5) / np.median(detector.flat[0][~detector.dead]))
+    if brightest > 1.5:
+        yield Finding(
+            f"the brightest counts are {brightest:.3g} times the flats",
+            advice="flats and data seem to have different exposures, or flats and darks are exchanged",
+        )
+
+
+def _scale(measurement: Measurement, values: Frames) -> Iterator[Finding]:
+    high = float(np.nanpercentile(np.where(np.isfinite(values), values, np.nan), 99.5))
+    if measurement.quantity == "transmission":
+        if high > 2:
+            yield Finding(
+                f"transmission goes up to {high:.4g}, and should end near 1",
+                advice="these look like counts: give quantity='counts' and flats",
+            )
+        return
+    if high > 50:
+        yield Finding(
+            f"line integrals go up to {high:.4g}",
+            advice="right for electron intensities; if these are X-ray counts, give quantity='counts'",
+        )
+    width = max(2, values.shape[2] // 40)
+    edges = np.concatenate([values[..., :width], values[..., -width:]], axis=2)
+    level = float(np.nanmedian(edges))
+    if (
+        high > 0
+        and abs(level) > 0.05 * high
+        and float(np.nanstd(np.nanmean(edges, axis=2))) < 0.3 * abs(level)
+    ):
+        yield Finding(f"the air at the edges is at {level:.4g} instead of 0", "background")
+
+
+def _stripes(measurement: Measurement, values: Frames) -> Iterator[Finding]:
+    from imagereg.preprocessing.flatfield import FlatField
+    from imagereg.preprocessing.stripes import stripe_strength
+
+    if measurement.quantity != "line_integrals":
+        if measurement.quantity == "counts" and measurement.flats is None:
+            return
+        try:
+            values = stack(FlatField().resolve(measurement).apply(measurement))
+        except UsageError:
+            return
+    finite = np.where(np.isfinite(values), values, 0)
+    strength = stripe_strength(finite)
+    height = float(np.percentile(finite, 99) - np.percentile(finite, 1))
+    if height > 0 and strength > 0.01 * height:
+        yield Finding(
+            f"stripes of {strength:.3g} (rms) are fixed to the detector's columns and will make rings",
+            "rings",
+        )
+
+
+def _angles(geometry: Geometry) -> Iterator[Finding]:
+    if geometry.views < 2:
+        yield Finding("there is a single view", advice="a slice needs views from many angles")
+        return
+    turn = 2 * math.pi
+    gaps = np.diff(np.sort(np.mod(geometry.angles, turn)))
+    usual = float(np.median(gaps[gaps > 1e-9])) if (gaps > 1e-9).any() else 0.0
+    # A scan that ends where it began, a whole turn later, repeats its first view on purpose.
+    same = int((np.diff(np.sort(geometry.angles)) < 1e-9).sum())
+    if same:
+        yield Finding(
+            f"{same} of {geometry.views} views repeat the angle of another", advice="check the list of angles"
+        )
+    if usual == 0:
+        return
+    arc = float(np.ptp(geometry.angles))
+    inner = np.sort(np.diff(np.sort(geometry.angles)))
+    wide = int((inner > 2.5 * usual).sum())
+    if wide and arc < turn:
+        yield Finding(
+            f"the angles have {wide} gap{'' if wide == 1 else 's'} of more than twice the usual step, up to "
+            f"{math.degrees(float(inner[-1])):.3g} degrees",
+            advice="frames may have been dropped",
+        )
+    covered = arc + usual
+    opening = 2 * float(getattr(geometry, "fan_angle", 0.0))
+    if covered < math.pi - 0.5 * usual:
+        yield Finding(
+            f"the views cover {math.degrees(arc):.4g} degrees, less than half a turn",
+            advice="edges along the missing directions cannot be seen: choose a method with a prior",
+        )
+    elif opening and covered < math.pi + opening - usual and covered < turn - usual:
+        yield Finding(
+            f"the views cover {math.degrees(arc):.4g} degrees, less than half a turn and the fan of "
+            f"{math.degrees(opening):.3g}",
+            advice="some directions are missing: choose an iterative method",
+        )
+    needed = math.pi / 2 * geometry.columns
+    distinct = geometry.views * min(1.0, math.pi / covered)
+    if distinct < needed / 8:
+        yield Finding(
+            f"{geometry.views} views are few for {geometry.columns} columns ({needed:.0f} fill half a turn)",
+            advice="expect streaks from fbp: choose an iterative method with a prior",
+        )
+
+
+def _share(number: int, total: int) -> str:
+    share = number / total
+    return f"{number} ({share:.2g})" if share < 0.001 else f"{share:.2%}"

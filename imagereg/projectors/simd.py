@@ -1,0 +1,251 @@
+"""Vectors of fixed width inside numba kernels.
+
+Numba's loops are vectorised only where LLVM sees how; the innermost loops of the projectors keep
+accumulators in registers across a whole ray, which it does not see. These intrinsics put LLVM's own
+vector type into numba functions: `load(array, index, n)` reads n neighbours, `fma`, `add`, ... work on
+all of them at once. LLVM lowers them to the widest instructions that the processor has. Offsets count
+elements of a one-dimensional contiguous array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+VECTOR_BYTES = 64  # one AVX-512 register; two of AVX2, four of NEON
+_I32 = ir.IntType(32)
+
+
+def _has_avx512() -> bool:
+    return bool(llvm.get_host_cpu_features().get("avx512f", False))
+
+
+AVX512 = _has_avx512()
+
+
+class Vector(types.Type):
+    """`lanes` numbers of one type, held in registers."""
+
+    def __init__(self, dtype: types.Type, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Vector({dtype} x {lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        element = manager.lookup(vector.dtype).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
+
+
+def _spread(builder: Any, scalar: Any, lanes: int) -> Any:
+    nothing = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    first = builder.insert_element(nothing, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+
+
+def _as_vector(context: Any, builder: Any, vector: Vector, kind: types.Type, value: Any) -> Any:
+    if isinstance(kind, Vector):
+        return value
+    return _spread(builder, context.cast(builder, value, kind, vector.dtype), vector.lanes)
+
+
+def _address(context: Any, builder: Any, array: types.Array, value: Any, index: Any, vector: Any) -> Any:
+    data = context.make_array(array)(context, builder, value).data
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+def _constant_lanes(doc: str, size: int) -> Any:
+    @intrinsic(prefer_literal=True)
+    def lanes(typingctx: Any, array: Any) -> Any:
+        count = size * 8 // array.dtype.bitwidth
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return context.get_constant(types.intp, count)
+
+        return types.literal(count)(array), codegen
+
+    lanes.__doc__ = doc
+    return lanes
+
+
+lanes_of = _constant_lanes("How many of the array's elements fill a vector; a compile-time constant.", VECTOR_BYTES)
+half_lanes_of = _constant_lanes("How many of the array's elements fill half a vector.", VECTOR_BYTES // 2)
+
+
+@intrinsic(prefer_literal=True)
+def load(typingctx: Any, array: Any, index: Any, lanes: Any) -> Any:
+    """`lanes` neighbours of `array`, from `index` on."""
+    vector = Vector(array.dtype, lanes.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(vector)
+        address = _address(context, builder, array, args[0], args[1], kind)
+        return builder.load(address, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write a vector to `array`, from `index` on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(value)
+        address = _address(context, builder, array, args[0], args[1], kind)
+        builder.store(args[2], address, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic(prefer_literal=True)
+def splat(typingctx: Any, like: Any, scalar: Any, lanes: Any) -> Any:
+    """`scalar` in every lane, as a number of the type of the array `like`."""
+    vector = Vector(like.dtype, lanes.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _as_vector(context, builder, vector, scalar, args[1])
+
+    return vector(like, scalar, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)
+def ramp(typingctx: Any, like: Any, lanes: Any) -> Any:
+    """0, 1, 2, ... as numbers of the type of the array `like`."""
+    vector = Vector(like.dtype, lanes.literal_value)
+    convert = float if isinstance(like.dtype, types.Float) else int
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(context.get_value_type(vector), [convert(k) for k in range(vector.lanes)])
+
+    return vector(like, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """`a * b + c`, rounded once; `a` may be a scalar."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(c)
+        name = f"llvm.fma.v{c.lanes}f{c.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        return builder.call(function, [_as_vector(context, builder, c, a, args[0]), args[1], args[2]])
+
+    return c(a, b, c), codegen
+
+
+def _binary(doc: str, emit: Callable[[Any, Any, Any, Vector], Any]) -> Any:
+    @intrinsic(prefer_literal=True)
+    def operation(typingctx: Any, a: Any, b: Any) -> Any:
+        vector = a if isinstance(a, Vector) else b
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x = _as_vector(context, builder, vector, a, args[0])
+            y = _as_vector(context, builder, vector, b, args[1])
+            return emit(builder, x, y, vector)
+
+        return vector(a, b), codegen
+
+    operation.__doc__ = doc
+    return operation
+
+
+def _real(vector: Vector) -> bool:
+    return isinstance(vector.dtype, types.Float)
+
+
+def _pick(builder: Any, x: Any, y: Any, vector: Vector, sign: str) -> Any:
+    compare = builder.fcmp_ordered if _real(vector) else builder.icmp_signed
+    return builder.select(compare(sign, x, y), x, y)
+
+
+add = _binary("a + b.", lambda b, x, y, v: b.fadd(x, y) if _real(v) else b.add(x, y))
+sub = _binary("a - b.", lambda b, x, y, v: b.fsub(x, y) if _real(v) else b.sub(x, y))
+mul = _binary("a * b.", lambda b, x, y, v: b.fmul(x, y) if _real(v) else b.mul(x, y))
+maximum = _binary("The larger of each pair.", lambda b, x, y, v: _pick(b, x, y, v, ">"))
+minimum = _binary("The smaller of each pair.", lambda b, x, y, v: _pick(b, x, y, v, "<"))
+
+
+def _unary(doc: str, name: str) -> Any:
+    @intrinsic(prefer_literal=True)
+    def operation(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = context.get_value_type(a)
+            full = f"llvm.{name}.v{a.lanes}f{a.dtype.bitwidth}"
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), full)
+            return builder.call(function, args)
+
+        return a(a), codegen
+
+    operation.__doc__ = doc
+    return operation
+
+
+floor = _unary("Largest whole numbers not above.", "floor")
+absolute = _unary("Values without their signs.", "fabs")
+
+
+@intrinsic(prefer_literal=True)
+def whole(typingctx: Any, a: Any) -> Any:
+    """Real numbers, whole in value, as 32-bit integers."""
+    vector = Vector(types.int32, a.lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fptosi(args[0], context.get_value_type(vector))
+
+    return vector(a), codegen
+
+
+@intrinsic(prefer_literal=True)
+def gather(typingctx: Any, array: Any, base: Any, index: Any) -> Any:
+    """`array[base + index]` for each lane of `index`, wherever that lies."""
+    vector = Vector(array.dtype, index.lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(vector)
+        data = context.make_array(array)(context, builder, args[0]).data
+        start = builder.gep(data, [args[1]])
+        result = ir.Constant(kind, ir.Undefined)
+        for lane in range(vector.lanes):
+            at = builder.sext(builder.extract_element(args[2], ir.Constant(_I32, lane)), ir.IntType(64))
+            value = builder.load(builder.gep(start, [at]))
+            result = builder.insert_element(result, value, ir.Constant(_I32, lane))
+        return result
+
+    return vector(array, types.intp, index), codegen
+
+
+@intrinsic(prefer_literal=True)
+def lookup(typingctx: Any, array: Any, base: Any, index: Any) -> Any:
+    """`array[base + index]` where every index lies in [0, 2 lanes): two loads and one permutation.
+
+    The whole window of 2 lanes from `base` on is read, so it must lie inside the array. Processors
+    without such a permutation gather instead.
+    """
+    vector = Vector(array.dtype, index.lanes)
+    bits = array.dtype.bitwidth
+    if not (AVX512 and vector.lanes * bits == 512):
+        return gather._defn(typingctx, array, base, index)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(vector)
+        integers = ir.VectorType(ir.IntType(bits), vector.lanes)
+        address = _address(context, builder, array, args[0], args[1], kind)
+        after = builder.add(args[1], ir.Constant(args[1].type, vector.lanes))
+        low = builder.load(address, align=bits // 8)
+        high = builder.load(_address(context, builder, array, args[0], after, kind), align=bits // 8)
+        where = args[2] if bits == 32 else builder.sext(args[2], integers)
+        name = f"llvm.x86.avx512.vpermi2var.{'ps' if bits == 32 else 'pd'}.512"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind, integers, kind]), name
+        )
+        return builder.call(function, [low, where, high])
+
+    return vector(array, types.intp, index), codegen

@@ -1,0 +1,47 @@
+"""MLEM: maximum likelihood by expectation maximisation, for counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from imagereg.solvers.base import Memory
+from imagereg.solvers.problem import Problem, Refusal
+
+
+@dataclass(frozen=True, eq=False)
+class MLEM:
+    """x <- x / (A^T 1) · A^T (y / (A x + b)), which never lowers the Poisson likelihood and keeps x > 0.
+
+    Early iterations are smooth and late ones noisy: stopping early is its regularisation.
+
+    References
+    ----------
+    Shepp, Vardi, IEEE Trans. Med. Imaging 1 (1982) 113, doi 10.1109/TMI.1982.4307558.
+    """
+
+    def check(self, problem: Problem) -> None:
+        """Refuse priors and data terms that are not Poisson's."""
+        from imagereg.fidelities.poisson import Poisson
+
+        if problem.priors:
+            raise Refusal("MLEM takes no prior: take SPIRAL or PDHG.")
+        if not isinstance(problem.fidelity, Poisson):
+            raise Refusal(f"MLEM is for counts and the data term is {type(problem.fidelity).__name__}.")
+
+    def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
+        """A constant image, or the start, with the sensitivity A^T 1."""
+        image = torch.ones_like(problem.like) if start is None else start.clamp_min(0)
+        sensitivity = problem.physics.A_adjoint(torch.ones_like(problem.fidelity.data))
+        return {"image": image, "forward": problem.physics.A(image), "sensitivity": sensitivity}
+
+    def step(self, problem: Problem, memory: Memory) -> Memory:
+        """One multiplicative update."""
+        # ∇F = A^T 1 - A^T (y / (A x + b)), so that the update needs the data term's gradient only.
+        gradient = problem.physics.A_adjoint(problem.fidelity.grad(memory["forward"]))
+        sensitivity = memory["sensitivity"]
+        seen = sensitivity > 0
+        factor = 1 - gradient / torch.where(seen, sensitivity, 1.0)
+        image = torch.where(seen, memory["image"] * factor.clamp_min(0), 0.0)
+        return {**memory, "image": image, "forward": problem.physics.A(image)}

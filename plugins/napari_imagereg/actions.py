@@ -1,0 +1,88 @@
+"""Menu commands on the chosen layer: quick denoising and deblurring, and a simulated scan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_imagereg.jobs import Job
+from napari_imagereg.layers import contrast, derived_keywords, measurement_keywords
+
+_jobs: set[Job] = set()
+
+
+def _chosen(viewer: Any) -> Any:
+    layer = viewer.layers.selection.active
+    if layer is None or layer._type_string != "image" or layer.rgb:
+        from napari.utils.notifications import show_warning
+
+        show_warning("imagereg: choose one grey image layer first.")
+        return None
+    return layer
+
+
+def _start(viewer: Any, layer: Any, name: str, **recipe: Any) -> None:
+    """Run a method on the layer in a thread and add the result beside it."""
+    from imagereg.recipe import Recipe
+    from napari_imagereg.session import measurement_of_array
+
+    data = layer.data[0] if layer.multiscale else layer.data
+    measurement = measurement_of_array(data)
+    recipe_ = Recipe.of_mapping({"input": {"path": layer.name}, **recipe})
+    job = Job()
+    _jobs.add(job)
+
+    def work(keep: Any) -> Any:
+        import torch
+
+        from imagereg.engine import reconstruct
+        from imagereg.execution.setup import with_physics
+
+        part = with_physics(measurement, recipe_, torch.device("cpu"), torch.float32)
+        yield np.asarray(reconstruct(part, recipe_.resolved_method()).image)
+
+    def show(image: Any) -> None:
+        title = f"{layer.name} \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {name}"
+        keywords = derived_keywords(layer, name=title, provenance={"recipe": recipe_.to_yaml()})
+        viewer.add_image(image, contrast_limits=contrast(image), **keywords)
+
+    def complain(sentence: str) -> None:
+        from napari.utils.notifications import show_error
+
+        show_error(f"imagereg: {sentence}")
+
+    job.finished.connect(show)
+    job.failed.connect(complain)
+    job.ended.connect(lambda: _jobs.discard(job))
+    job.start(work)
+
+
+def denoise(viewer: Any) -> None:
+    """Total variation denoising of the chosen layer."""
+    layer = _chosen(viewer)
+    if layer is not None:
+        _start(viewer, layer, "TV denoised", method={"name": "tv"})
+
+
+def deblur(viewer: Any) -> None:
+    """Total variation deblurring of the chosen layer, for a Gaussian blur of 1.5 pixels."""
+    layer = _chosen(viewer)
+    if layer is not None:
+        _start(viewer, layer, "TV deblurred", method={"name": "tv"}, physics={"kind": "blur", "blur": 1.5})
+
+
+def simulate(viewer: Any) -> None:
+    """Scan the chosen layer with a parallel beam: a new layer with its sinogram, geometry and truth."""
+    layer = _chosen(viewer)
+    if layer is None:
+        return
+    from imagereg.geometry import ParallelBeam, Volume
+    from imagereg.phantoms import simulate as scan
+
+    picture = np.asarray(layer.data, dtype=np.float32)
+    picture = picture if picture.ndim == 2 else picture[picture.shape[0] // 2]
+    side = int(np.ceil(np.hypot(*picture.shape)))
+    geometry = ParallelBeam(np.linspace(0, np.pi, 180, endpoint=False), side)
+    found = scan(picture, geometry, volume=Volume(picture.shape))
+    viewer.add_image(found.data, **measurement_keywords(found, name=f"{layer.name} scan"))
