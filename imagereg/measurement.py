@@ -116,6 +116,8 @@ class Measurement:
     @property
     def framed(self) -> bool:
         """True where the data lie as files hold them, False for tensors in deepinv's shapes."""
+        if self.axes.endswith("C"):
+            return True
         return len(self.data.shape) < 4 and not (self.physics is not None and self.geometry is None)
 
     @property
@@ -187,7 +189,7 @@ class Measurement:
         if self.geometry is not None and tensor.ndim < 4:
             frames = tensor[:, None] if tensor.ndim == 2 else tensor
             tensor = frames[None, None] if self.coupled else frames.permute(1, 0, 2)[:, None]
-        elif tensor.ndim < 4:
+        elif tensor.ndim < 4 or self.axes.endswith("C"):
             axes = self.axes or "ZYX"[-tensor.ndim :]
             tensor = tensor.movedim(axes.index("C"), -3) if "C" in axes else tensor.unsqueeze(-3)
             tensor = tensor if tensor.ndim == 4 else tensor[None]

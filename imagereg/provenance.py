@@ -86,7 +86,7 @@ def metrics_of(measurement: Measurement, state: State | None, *, image: Any = No
 
 def certificate_of(state: State | None) -> dict[str, Any] | None:
     """What is certified of the operator that the method used; None where it used none."""
-    physics = getattr(state.problem, "physics", None)
+    physics = getattr(state.problem, "physics", None) if state else None
     if physics is None or not hasattr(physics, "certificate"):
         return None
     return physics.certificate().as_dict()
@@ -98,7 +98,7 @@ def device_of(state: State | None) -> dict[str, Any]:
 
     device = state.image.device if state else torch.device("cpu")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
-    physics = getattr(state.problem, "physics", None)
+    physics = getattr(state.problem, "physics", None) if state else None
     projector = getattr(physics, "projector", None)
     return {
         "type": device.type,

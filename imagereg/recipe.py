@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from imagereg.errors import InputError, UsageError
 from imagereg.methods.base import Method, Parameters, explain
 from imagereg.methods.registry import method as find_method
+from imagereg.presets import is_path, load_preset
 
 
 def _slice_text(text: str) -> str:
@@ -109,16 +110,20 @@ class Execution(Parameters):
 
 
 class Choice(BaseModel):
-    """A method by name with its parameters beside the name."""
+    """A method by name with its parameters beside the name, and perhaps a preset below them."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str = Field("fbp", description="method (see `imagereg list methods`)")
+    preset: str | None = Field(None, description="learned parameters: a .yaml file, or a shipped name")
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters given, without defaults."""
-        return dict(self.model_extra or {})
+        """The parameters given, without defaults; what the recipe says goes before the preset."""
+        given = dict(self.model_extra or {})
+        if self.preset is None:
+            return given
+        return {**load_preset(self.preset, method=self.name).parameters, **given}
 
 
 class Recipe(Parameters):
@@ -177,6 +182,8 @@ class Recipe(Parameters):
             raise UsageError(f"{where}{line}: not valid YAML: {problem}.") from None
         if not isinstance(values, Mapping):
             raise UsageError(f"{where}: a recipe is a mapping with input, preprocess, method, ...")
+        if folder is not None:
+            values = _with_preset_from(values, folder)
         recipe = cls.of_mapping(values, where=where, lines=_lines(text))
         return recipe if folder is None else recipe.relative_to(folder)
 
@@ -302,6 +309,15 @@ def _lines(text: str) -> dict[str, int]:
     if root is not None:
         walk(root, "")
     return lines
+
+
+def _with_preset_from(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The same values with the path of a preset, which is needed to check the method, taken from `folder`."""
+    method = values.get("method")
+    preset = method.get("preset") if isinstance(method, Mapping) else None
+    if not isinstance(method, Mapping) or not isinstance(preset, str) or not is_path(preset):
+        return values
+    return {**values, "method": {**method, "preset": str((folder / preset).resolve())}}
 
 
 def _at(where: str, lines: Mapping[str, int], path: str) -> str:

@@ -18,7 +18,8 @@ def schema() -> dict[str, Any]:
     choices = []
     for name, declared in methods().items():
         card = declared.model_json_schema()
-        card["properties"] = {"name": {"const": name}, **card.get("properties", {})}
+        preset = {"type": "string", "description": "learned parameters: a .yaml file, or a shipped name"}
+        card["properties"] = {"name": {"const": name}, "preset": preset, **card.get("properties", {})}
         card["required"] = ["name", *card.get("required", [])]
         card.update(title=declared.title, description=declared.summary)
         choices.append(card)

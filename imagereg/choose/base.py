@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
 
-RULES: dict[str, type[Rule]] = {
-    rule.name: rule for rule in (Discrepancy, GCV, HeldOut, LCurve, SURE, Truth)
-}
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Discrepancy, GCV, HeldOut, LCurve, SURE, Truth)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,8 @@ class Choice:
     Attributes
     ----------
     values : parameter to chosen value.
-    curve : one mapping a trial in the order of the first parameter: its parameters, `score`, and what else the rule measured.
+    curve : one mapping a trial in the order of the first parameter: its parameters, `score`, and what else
+        the rule measured.
     evidence : plain values: the rule, what it assumed, number of trials and iterations, and whether the
         choice lies `at_the_end` of its range, where it is no optimum but the nearest allowed value.
     method : the method with the chosen values in place.
@@ -94,10 +93,7 @@ def choose(
     UsageError
         For an unknown rule, parameter or setting, or when the rule does not fit the measurement.
     """
-    last: State | None = None
-    for last in iterate_choice(method, measurement, by, vary, seed=seed, **settings):
-        pass
-    assert last is not None
+    *_, last = iterate_choice(method, measurement, by, vary, seed=seed, **settings)
     choice: Choice = last.memory["choice"]
     return choice
 
@@ -122,7 +118,8 @@ def iterate_choice(
     ranges = ranges_of(method, vary)
     if len(ranges) > 1 and rule.goal != "minimum":
         raise UsageError(
-            f"{rule.name} gives one condition, for one parameter; vary {ranges[0].name} only, or choose {len(ranges)} by held_out."
+            f"{rule.name} gives one condition, for one parameter; vary {ranges[0].name} only, or choose all "
+            f"{len(ranges)} by held_out."
         )
     runs = Runs(seed=seed)
     trials: list[Trial] = []
@@ -189,7 +186,11 @@ def make_rule(by: str, measurement: Measurement, *, seed: int = 0, **settings: A
     """
     if by not in RULES:
         raise UsageError(f"no rule is called {by!r}{did_you_mean(by, RULES)}")
-    known = [p for p in inspect.signature(RULES[by].__init__).parameters if p not in ("self", "measurement", "seed")]
+    known = [
+        p
+        for p in inspect.signature(RULES[by].__init__).parameters
+        if p not in ("self", "measurement", "seed")
+    ]
     for name in settings:
         if name not in known:
             raise UsageError(f"{by}.{name}: no such setting{did_you_mean(name, known)}")

@@ -1,4 +1,4 @@
-"""Learning parameters from example pairs: the two levels of min_theta g(x(theta)), x(theta) = argmin_x h(x, theta)."""
+"""The two levels of learning from pairs: min_theta g(x(theta)), x(theta) = argmin_x h(x, theta)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Discrepancy(Rule):
-    """sum_i (A x - y)_i^2 / sigma_i^2 = tau^2 M over all M data; the score is log(||(A x - y)/sigma|| / (tau sqrt M)).
+    """sum_i (A x - y)_i^2 / sigma_i^2 = tau^2 M over all M data.
+
+    The score is log(||(A x - y) / sigma|| / (tau sqrt M)), which grows with the strength.
 
     Parameters
     ----------

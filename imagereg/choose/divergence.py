@@ -56,10 +56,10 @@ class Divergence:
         self.level: NoiseLevel = noise_level(measurement)
         if exact and data[0].numel() > 4096:
             raise UsageError(
-                f"exact degrees of freedom take {data[0].numel()} runs, one a datum; use random probes instead."
+                f"exact degrees of freedom take {data[0].numel()} runs, one a datum; use random probes."
             )
         if probes < 1 or not step > 0:
-            raise UsageError(f"probes = {probes}, step = {step}: give at least one probe and a positive step.")
+            raise UsageError(f"probes = {probes}, step = {step}: give at least 1 and a positive step.")
         self.measurement, self.exact = measurement, exact
         self._steps = step * self.level.std * torch.ones_like(data.abs())
         if exact:
@@ -70,18 +70,20 @@ class Divergence:
             generator = torch.Generator().manual_seed(seed)
             signs = 2.0 * torch.randint(2, (probes, *data.shape), generator=generator) - 1.0
             self._probes = signs.to(data)
+        changed = (data + self._steps * self._probes).flatten(0, 1)
+        self._together = _repeated(measurement, torch.cat((data, changed)))
 
     def run(self, method: Method, runs: Runs) -> Generator[State, None, tuple[Outcome, float]]:
         """Run a method on the data and the changed data; what the data gave, and df over the whole batch."""
         data = self.measurement.data
         batch = data.shape[0]
-        changed = (data + self._steps * self._probes).flatten(0, 1)
-        repeated = _repeated(self.measurement, torch.cat((data, changed)))
-        found = yield from runs.run(method, repeated)
+        found = yield from runs.run(method, self._together)
         forward = found.forward[:batch]
         response = found.forward[batch:].reshape(self._probes.shape) - forward
-        products = (self._probes.conj() * response / self._steps).real if data.is_complex() else (
-            self._probes * response / self._steps
+        products = (
+            (self._probes.conj() * response / self._steps).real
+            if data.is_complex()
+            else (self._probes * response / self._steps)
         )
         df = float(products.double().sum()) / (1 if self.exact else self._probes.shape[0])
         return Outcome(found.image[:batch], forward, found.state), df

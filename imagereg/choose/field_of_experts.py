@@ -35,9 +35,7 @@ class FieldOfExperts(LowerLevel):
         """d."""
         return 1 + self.filters * (2 + self.size**2)
 
-    def split(
-        self, theta: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def split(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """t0 (), a (K,), n (K,), c (K, 1, size, size) of a vector theta."""
         k = self.filters
         shape = (k, 1, self.size, self.size)
@@ -63,9 +61,7 @@ class FieldOfExperts(LowerLevel):
         scale, a, n, c = self.split(theta)
         responses = F.conv2d(x, c)
         lengths = (responses.square() + (2.0 * n).exp()[:, None, None]).sqrt()
-        return 0.5 * (x - self.data).square().sum() + scale.exp() * (
-            a.exp() * lengths.sum((0, 2, 3))
-        ).sum()
+        return 0.5 * (x - self.data).square().sum() + scale.exp() * (a.exp() * lengths.sum((0, 2, 3))).sum()
 
     def smoothness(self, theta: torch.Tensor) -> float:
         """1 + sup over frequencies of sum_k e^(t0 + a_k - n_k) |c_k^|^2, proven.

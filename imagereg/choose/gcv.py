@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class GCV(Rule):
     """GCV = M sum_i r_i^2 / (M - df)^2, r = A x - y over its standard deviation up to a factor.
 
-    df is the trace of d(A x)/dy (see `Divergence`): for a linear method that of its influence matrix. It is right for white noise,
-    or noise of known shape (weights, noise model) and unknown size.
+    df is the trace of d(A x)/dy (see `Divergence`): for a linear method that of its influence matrix. It is
+    right for white noise, or noise of known shape (weights, noise model) and unknown size.
 
     Parameters
     ----------
@@ -50,9 +50,7 @@ class GCV(Rule):
         if trace not in ("probe", "exact"):
             raise UsageError(f"gcv: trace = {trace!r}; give 'probe' or 'exact'.")
         self.measurement, self.trace, self.probes = measurement, trace, probes
-        self.divergence = Divergence(
-            measurement, probes=probes, exact=trace == "exact", step=step, seed=seed
-        )
+        self.divergence = Divergence(measurement, probes=probes, exact=trace == "exact", step=step, seed=seed)
 
     def score(self, method: Method, runs: Runs) -> Generator[State, None, Score]:
         """GCV, per datum."""

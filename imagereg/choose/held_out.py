@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class HeldOut(Rule):
-    """Mean of w |A_k x_k - y_k|^2 over held-out data y_k, x_k being made from all others, k = 1..used of `folds`.
+    """Mean of w |A_k x_k - y_k|^2 over held-out data y_k, x_k being made from all others, k = 1..used of K.
 
-    Of a scan, fold k holds out the views k, k + folds, k + 2 folds, ...; of other data, random entries. It assumes
+    Of a scan, fold k holds out the views k, k + K, k + 2 K, ...; of other data, random entries. It assumes
     only that the errors of different views are independent: no noise level, no noise shape, not even that A
     is right in every detail, since a setting is judged by what it predicts.
 
@@ -37,11 +37,15 @@ class HeldOut(Rule):
     title: ClassVar[str] = "prediction of views that were left out"
     goal: ClassVar[Literal["root", "minimum", "corner"]] = "minimum"
     label: ClassVar[str] = "squared error of predicted data"
-    reference: ClassVar[str] = "M. Stone, J. R. Stat. Soc. B 36 (1974) 111, doi 10.1111/j.2517-6161.1974.tb00994.x"
+    reference: ClassVar[str] = (
+        "M. Stone, J. R. Stat. Soc. B 36 (1974) 111, doi 10.1111/j.2517-6161.1974.tb00994.x"
+    )
 
     def __init__(self, measurement: Measurement, *, folds: int = 5, used: int = 2, seed: int = 0) -> None:
-        if not 2 <= folds or not 1 <= used <= folds:
-            raise UsageError(f"held_out: folds = {folds}, used = {used}; give at least 2 folds and use 1 to all of them.")
+        if not folds >= 2 or not 1 <= used <= folds:
+            raise UsageError(
+                f"held_out: folds = {folds}, used = {used}; give at least 2 folds and use 1 or more."
+            )
         self.measurement, self.folds, self.used = measurement, folds, used
         split = _split_views if measurement.geometry is not None else _split_entries
         self._parts = [split(measurement, folds, fold, seed) for fold in range(used)]
@@ -85,9 +89,7 @@ def _split_views(measurement: Measurement, folds: int, fold: int, seed: int) -> 
     assert geometry is not None
     assert volume is not None
     if geometry.views < 2 * folds:
-        raise UsageError(
-            f"held_out: {geometry.views} views are too few for {folds} folds; give fewer folds."
-        )
+        raise UsageError(f"held_out: {geometry.views} views are too few for {folds} folds; give fewer folds.")
     held = torch.zeros(geometry.views, dtype=torch.bool)
     held[fold::folds] = True
     kept = ~held

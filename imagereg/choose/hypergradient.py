@@ -49,7 +49,7 @@ class Linearisation:
         return torch.autograd.grad(self.gradient_graph, self._theta, q, retain_graph=True)[0]
 
     def jacobian_norm(self, *, exact_up_to: int = 32, generator: torch.Generator | None = None) -> float:
-        """||J||: exact from the (d, d) Gram matrix for small d, else from 12 power iterations (from below)."""
+        """||J||: exact from all columns for small d, else by 12 power iterations, which come from below."""
         d = self._theta.numel()
         with torch.enable_grad():
             probe = torch.zeros_like(self._x, requires_grad=True)
@@ -211,7 +211,13 @@ class Lipschitz:
         self._hessian = self._jacobian = 0.0
 
     def constants(
-        self, lower: LowerLevel, at: Linearisation, x: torch.Tensor, theta: torch.Tensor, q: torch.Tensor, error: float
+        self,
+        lower: LowerLevel,
+        at: Linearisation,
+        x: torch.Tensor,
+        theta: torch.Tensor,
+        q: torch.Tensor,
+        error: float,
     ) -> Constants:
         """Constants at the image x, where q is the current adjoint."""
         norm = at.jacobian_norm(generator=self._generator)
@@ -258,9 +264,7 @@ def hypergradient(
     right = upper.gradient(solved.image)
     first = torch.zeros_like(right) if adjoint is None else adjoint
     dual = solve_adjoint(at, right, first, accuracy=residual)
-    constants = (lipschitz or Lipschitz()).constants(
-        lower, at, solved.image, theta, dual.image, solved.error
-    )
+    constants = (lipschitz or Lipschitz()).constants(lower, at, solved.image, theta, dual.image, solved.error)
     bound = error_bound(
         constants,
         convexity=lower.convexity,

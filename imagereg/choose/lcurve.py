@@ -23,8 +23,8 @@ class LCurve(Rule):
     """The corner of (log fidelity(A x), log penalty(x)), largest curvature.
 
     The penalty is the sum of the priors of the method's problem as the first trial has them, so that every
-    image is measured with the same yardstick. It needs no noise level, and no theory says that the corner is near the best: use it
-    where the curve has a clear corner.
+    image is measured with the same yardstick. It needs no noise level, and no theory says that the corner is
+    near the best: use it where the curve has a clear corner.
 
     Parameters
     ----------
@@ -35,7 +35,9 @@ class LCurve(Rule):
     title: ClassVar[str] = "corner of residual against penalty"
     goal: ClassVar[Literal["root", "minimum", "corner"]] = "corner"
     label: ClassVar[str] = "log residual"
-    reference: ClassVar[str] = "P. C. Hansen, D. P. O'Leary, SIAM J. Sci. Comput. 14 (1993) 1487, doi 10.1137/0914086"
+    reference: ClassVar[str] = (
+        "P. C. Hansen, D. P. O'Leary, SIAM J. Sci. Comput. 14 (1993) 1487, doi 10.1137/0914086"
+    )
 
     def __init__(self, measurement: Measurement, *, seed: int = 0) -> None:
         self.measurement = measurement
@@ -54,7 +56,9 @@ class LCurve(Rule):
 
     def _penalty(self, method: Method, image: torch.Tensor) -> float:
         if self._problem is None or not self._problem.priors:
-            raise UsageError(f"lcurve: {method.name} minimises no penalty that could be measured; choose by held_out.")
+            raise UsageError(
+                f"lcurve: {method.name} minimises no penalty that could be measured; choose by held_out."
+            )
         total = 0.0
         for prior in self._problem.priors:
             value = prior.fn(image)

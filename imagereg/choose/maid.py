@@ -18,14 +18,14 @@ class MAID:
     """The method of adaptive inexact descent for min_theta g(x(theta)).
 
     Each step solves the lower level and the adjoint system only so well that the error bound of the
-    hypergradient z satisfies omega <= (1 - eta) ||z||, and takes a step that decreases f = g(x(theta))
-    by at least lambda * step * ||z||^2 for certain, by comparing an upper bound of f there with a lower bound here.
+    hypergradient z satisfies omega <= (1 - eta) ||z||, and takes a step that decreases f = g(x(theta)) by at
+    least lambda * step * ||z||^2 for certain: an upper bound of f there is compared with a lower bound here.
     Salehi, Mukherjee, Roberts, Ehrhardt, SIAM J. Math. Data Sci. 7(3), 2025, doi 10.1137/24M1653513 (arXiv
     2308.10098), Algorithms 3.1 and 3.2.
 
     Parameters
     ----------
-    accuracy, residual : first eps (distance of the image from the exact one) and delta (residual of the adjoint).
+    accuracy, residual : first eps (distance of the image from the exact one) and delta (of the adjoint).
     step : first step size alpha.
     shrink_step, grow_step : rho < 1 < rho-bar.
     shrink_accuracy, grow_accuracy : nu < 1 < nu-bar.
@@ -64,9 +64,9 @@ class MAID:
         """Learn from `theta` on: one state an accepted step.
 
         `state.image` holds the images x~; `state.memory["theta"]` the parameters. `state.values`: objective
-        g(x~), its certain `upper` and `lower` bounds on f, `hypergradient` ||z||, `bound` omega, `eps`, `delta`, `step`,
-        `certified` (1 where the Lipschitz constants are proven) and `work`, the lower-level gradients and
-        Hessian products so far.
+        g(x~), its certain `upper` and `lower` bounds on f, `hypergradient` ||z||, `bound` omega, `eps`,
+        `delta`, `step`, `certified` (1 where the Lipschitz constants are proven) and `work`, the lower-level
+        gradients and Hessian products so far.
 
         Parameters
         ----------

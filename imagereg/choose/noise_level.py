@@ -61,10 +61,10 @@ class NoiseLevel:
 def noise_level(measurement: Measurement) -> NoiseLevel:
     """What is known of the noise of a measurement that is ready.
 
-    The noise model where there is one. Else the weights, which fix the variance up to a factor, or equal variance; that factor is
-    estimated as median |d| / 0.6745 over the finest diagonal wavelet coefficients d of the data (Donoho,
-    Johnstone, Biometrika 81 (1994) 425, doi 10.1093/biomet/81.3.425). It is right for noise that differs from
-    pixel to pixel; noise that a detector or a filter has smeared is underestimated.
+    The noise model where there is one. Else the weights, which fix the variance up to a factor, or equal
+    variance; that factor is estimated as median |d| / 0.6745 over the finest diagonal wavelet coefficients d
+    of the data (Donoho, Johnstone, Biometrika 81 (1994) 425, doi 10.1093/biomet/81.3.425). It is right for
+    noise that differs from pixel to pixel; noise that a detector or a filter has smeared is underestimated.
 
     Raises
     ------
@@ -78,7 +78,9 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
         return NoiseLevel(noise.weights(data).reciprocal().sqrt(), f"noise model {noise}", False, noise)
     sigma = getattr(noise, "sigma", None)
     if sigma is not None:
-        std = torch.as_tensor(sigma, dtype=data.abs().dtype, device=data.device).reshape(-1, *[1] * (data.ndim - 1))
+        std = torch.as_tensor(sigma, dtype=data.abs().dtype, device=data.device).reshape(
+            -1, *[1] * (data.ndim - 1)
+        )
         return NoiseLevel(std, f"noise model {noise}", False)
     if noise is not None:
         raise UsageError(f"noise {noise}: its variance is not known; choose by held_out, which needs none.")
@@ -86,8 +88,8 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
     factor = estimate(data, relative)
     if not factor > 0:
         raise UsageError(
-            "the data show no noise to estimate (most neighbouring values are equal); give a noise model, or choose by "
-            "held_out."
+            "the data show no noise to estimate (most neighbouring values are equal); give a noise model, or "
+            "choose by held_out."
         )
     what = "wavelet MAD of the data"
     if relative is None:

@@ -1,4 +1,4 @@
-"""The range of a parameter as a search sees it: a line from 0 to 1, logarithmic where the declaration says so."""
+"""The range of a parameter as a search sees it: a line from 0 to 1, logarithmic where declared so."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ParameterRange:
 
     @property
     def finest(self) -> float:
-        """The distance from 0 to 1 below which two values need not be told apart: 5 % of a ratio, 1 % of a range."""
+        """The distance below which two places need not be told apart: a ratio of 5 %, or 1 % of the range."""
         return 0.05 / math.log(self.high / self.low) if self.log else 0.01
 
     @classmethod
@@ -89,9 +89,10 @@ class ParameterRange:
         return found
 
 
-def with_values(method: Method, values: Mapping[str, float]) -> Method:
+def with_values(method: Method, values: Mapping[str, Any]) -> Method:
     """The same method with other values of some parameters, checked against its declaration."""
-    return type(method).of({**method.model_dump(), **values}, where=method.name)
+    present = {name: getattr(method, name) for name in type(method).model_fields}
+    return type(method).of({**present, **values}, where=method.name)
 
 
 def ranges_of(
@@ -106,7 +107,7 @@ def ranges_of(
     """
     if not vary:
         if not method.main:
-            raise UsageError(f"{method.name} has no main parameter; say which one to vary, and from where to where.")
+            raise UsageError(f"{method.name} has no main parameter; say which one to vary, and its range.")
         vary = {method.main: None}
     return tuple(ParameterRange.of(method, name, ends) for name, ends in vary.items())
 

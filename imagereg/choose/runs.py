@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from imagereg.choose.parameter_range import with_values
 from imagereg.errors import UsageError
 from imagereg.solvers.base import State
 
@@ -44,11 +45,22 @@ class Runs:
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed
         self.iterations = 0
+        self._estimates: dict[int, tuple[Measurement, torch.Tensor]] = {}
 
     def run(self, method: Method, measurement: Measurement) -> Generator[State, None, Outcome]:
-        """Run a method on a ready measurement, state by state, and return where it ended."""
+        """Run a method on a ready measurement, state by state, and return where it ended.
+
+        A pre-estimate (parameter `psi`, phase 'pre-estimate') does not depend on what is varied: it is made
+        in the first run on a measurement and given to the others.
+        """
+        known = self._estimates.get(id(measurement))
+        if known is not None:
+            method = with_values(method, {"psi": known[1]})
         last: State | None = None
         for state in _seeded(method.iterate(measurement), self.seed):
+            if state.phase == "pre-estimate" and hasattr(method, "psi"):
+                # The measurement is kept with it, so that its identity is not given to another one.
+                self._estimates[id(measurement)] = (measurement, state.image.detach())
             last = state
             self.iterations += 1
             yield state

@@ -14,7 +14,7 @@ GOLDEN = (3.0 - math.sqrt(5.0)) / 2.0
 
 
 def root(finest: float, *, close: float) -> Search:
-    """A place where a monotone function is zero, by Brent's method; the end nearer to zero where there is none.
+    """A place where a monotone function is zero, by Brent's method; the end nearer to zero without one.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def minimum(finest: float, *, scan: int = 6, around: float | None = None) -> Sea
 
 
 def corner(finest: float, *, scan: int = 9) -> Generator[float, tuple[float, float], float]:
-    """The place where a curve (log residual, log penalty) bends most: a scan, then halves around the sharpest bend.
+    """The place where a curve (log residual, log penalty) bends most: a scan, then halves around the best.
 
     Bending is measured by the circle through neighbouring points (Menger curvature), positive where the
     curve is convex as an L is. A. Cultrera, L. Callegaro, IOP SciNotes 1 (2020), doi

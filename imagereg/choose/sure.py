@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class SURE(Rule):
-    """SURE = 1/M (sum_i r_i^2 - M + 2 df), r = (A x - y)/sigma, an unbiased estimate of 1/M E||A (x - truth)/sigma||^2.
+    """SURE = 1/M (sum_i r_i^2 - M + 2 df), r = (A x - y)/sigma, unbiased for 1/M E||A (x - truth)/sigma||^2.
 
-    For denoising this is the mean squared error of the image over sigma^2; for other physics that of the predicted data (the
-    projected form of generalised SURE, which says nothing of what A cannot see). df is the trace of
-    d(A x)/dy (see `Divergence`). The noise must be Gaussian, or nearly so, and its level known: an estimated
-    one is used where there is no noise model, and the evidence says so.
+    For denoising this is the mean squared error of the image over sigma^2; for other physics that of the
+    predicted data (the projected form of generalised SURE, which says nothing of what A cannot see). df is
+    the trace of d(A x)/dy (see `Divergence`). The noise must be Gaussian, or nearly so, and its level known:
+    an estimated one is used where there is no noise model, and the evidence says so.
 
     Parameters
     ----------

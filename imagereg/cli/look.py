@@ -81,7 +81,7 @@ def center(
     if output is not None:
         from imagereg.preview import write_curves
 
-        curves = {name: (curve[0], curve[1]) for name, curve in estimate.curves.items()}
+        curves = {name: (list(curve[0]), list(curve[1])) for name, curve in estimate.curves.items()}
         write_curves(curves, output, x="column", y="score (scaled)", marks={"centre": estimate.column})
     if json:
         low, high = estimate.interval

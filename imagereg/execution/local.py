@@ -269,7 +269,7 @@ def _write(
         if whole is not None:
             write(result, path, overwrite=True)
             continue
-        with open_volume(path, plan.shape, voxel=voxel, unit=unit, overwrite=True) as volume:
+        with open_volume(path, plan.shape, voxel=voxel, unit=unit, metadata=account, recipe=text, overwrite=True) as volume:
             for slab in plan.slabs:
                 volume[slab.rows] = ledger.slab(slab.index)
     middle_slab = plan.slabs[len(plan.slabs) // 2]

@@ -90,7 +90,7 @@ def make_plan(measurement: Measurement, method: Method, recipe: Recipe) -> Plan:
     image_bytes = int(np.prod(shape)) // max(1, measurement.rows) * item
     data_copies, image_copies = method.copies
     # Preprocessing holds the frames as read, as float32 and one step's output.
-    each = data_bytes * (data_copies + 3) + image_bytes * (image_copies + 1)
+    each = round(data_bytes * (data_copies + 3) + image_bytes * (image_copies + 1))
     available = total_memory()
     share = int(available * recipe.execution.memory)
     rows = measurement.rows

@@ -10,6 +10,13 @@ Step: TypeAlias = float | torch.Tensor
 """A step size: one number, or one for each item or entry, in a shape that broadcasts."""
 
 
+def align(step: Step, like: torch.Tensor) -> Step:
+    """A step of one number an item in as many axes as `like` has; anything else as it is."""
+    if isinstance(step, torch.Tensor) and step.ndim and step.ndim != like.ndim and step.numel() == step.shape[0]:
+        return step.reshape(-1, *[1] * (like.ndim - 1))
+    return step
+
+
 class Fidelity:
     """A convex function f of u = A x that is small where u explains the data.
 

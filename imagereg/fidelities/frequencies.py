@@ -98,7 +98,9 @@ class FrequencyGrid:
         # Even extensions have no component at half the sampling rate, so that any h will do there.
         present = below.abs() > 1e-6
         h = torch.where(present, above / torch.where(present, below, torch.ones_like(below)), 0.0)
-        noise = torch.randn(unit.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(unit)
+        noise = torch.randn(unit.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
+            unit
+        )
         image = linear(noise)
         if image.shape != noise.shape:
             return None

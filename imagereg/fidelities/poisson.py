@@ -59,7 +59,8 @@ class KullbackLeibler(Fidelity):
     def curvature(self, u: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         """strength sum y d^2 / (u + b)^2 of each item, shape (B,)."""
         mean = (u + self.background).clamp_min(torch.finfo(u.dtype).tiny ** 0.5)
-        return (self.strength * self.data * (direction / mean).square()).flatten(1).sum(1)
+        # The root goes in first: an empty datum would be 0 times infinity.
+        return (self.strength * (self.data.sqrt() * direction / mean).square()).flatten(1).sum(1)
 
     def prox(self, u: torch.Tensor, gamma: Step) -> torch.Tensor:
         """The positive root: m = v + b solves m^2 + (t - u - b) m - t y = 0 with t = gamma strength."""

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from deepinv.physics import LinearPhysics
 
-from imagereg.errors import UsageError
 from imagereg.geometry import Geometry, Volume
 from imagereg.physics.certificate import Certified
 from imagereg.physics.noise import as_deepinv
@@ -41,28 +40,32 @@ class Tomography(Certified, LinearPhysics):
         """Line integrals of images."""
         from imagereg.projectors.base import project
 
-        self._check(x, tuple(self.projector.image_shape), "an image")
         return project(self.projector, x)
 
     def A_adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """The transpose of `A` (unfiltered back-projection)."""
         from imagereg.projectors.base import back_project
 
-        self._check(y, tuple(self.projector.data_shape), "data")
         return back_project(self.projector, y)
 
     def fbp(self, y: torch.Tensor, *, window: str = "ramp", cutoff: float = 1.0) -> torch.Tensor:
         """Filtered back-projection (parallel and fan beams; Feldkamp-Davis-Kress for cones), in 1/mm.
+
+        No gradient passes.
 
         Parameters
         ----------
         y : line integrals, (B, C, views, columns) or (B, C, views, rows, columns).
         window : apodisation of the ramp filter: 'ramp' (none), 'shepp-logan', 'cosine', 'hamming', 'hann'.
         cutoff : highest frequency that passes, as a part of Nyquist's, in (0, 1].
+
+        Raises
+        ------
+        UsageError
+            When the shape does not fit, the window is unknown or the cutoff outside (0, 1].
         """
         from imagereg.projectors.filters import filtered_back_projection
 
-        self._check(y, tuple(self.projector.data_shape), "data")
         return filtered_back_projection(self.projector, y, window=window, cutoff=cutoff)
 
     def A_dagger(self, y: torch.Tensor, *, window: str = "ramp", cutoff: float = 1.0) -> torch.Tensor:
@@ -80,19 +83,6 @@ class Tomography(Certified, LinearPhysics):
     def extra_repr(self) -> str:
         """The scan, the grid and what projects."""
         return f"{self.geometry}, {self.volume}, {self.projector.backend}"
-
-    def _check(self, array: torch.Tensor, wanted: tuple[int, ...], what: str) -> None:
-        if tuple(array.shape[2:]) != wanted or array.ndim != len(wanted) + 2:
-            sizes = ", ".join(map(str, wanted))
-            raise UsageError(
-                f"tomography: {what} of shape {tuple(array.shape)} where (B, C, {sizes}) is wanted by "
-                f"{self.geometry} and {self.volume}."
-            )
-        if array.device.type != self._device_holder.device.type:
-            raise UsageError(
-                f"tomography: {what} on {array.device} and a projector for {self._device_holder.device}; "
-                f"build it with tomography(..., device={array.device.type!r})."
-            )
 
 
 def tomography(

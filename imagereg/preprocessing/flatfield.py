@@ -111,7 +111,8 @@ class FlatField(Step):
             return self._finish(measurement, signal / air, 1 / variance, step.floor / air, dead, {})
         detector = response(measurement, values.shape, self.combine, self.flats_before)
         values -= detector.dark
-        safe = np.where(detector.dead, np.float32(1), detector.flat)
+        typical = np.median(detector.flat[:, ~detector.dead])
+        safe = np.where(detector.dead, typical, detector.flat)
         counts = np.maximum(values, step.floor)
         variance = step.gain / counts + noise**2 / counts**2 + step.gain / (detector.frames * safe)
         variance[:, detector.dead] = np.inf

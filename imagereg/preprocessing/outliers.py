@@ -28,8 +28,8 @@ class Outliers(Step):
 
     e is the smaller of x - median over columns and x - median over views (0 where their signs differ),
     and sigma the robust spread of e among values of the same level, so that Poisson noise does not count.
-    A value is an outlier where |e| > threshold sigma and no neighbouring view has such a peak within the
-    distance that a point of the object can move from view to view: a speck of metal passes through, a
+    A value is an outlier where |e| > threshold sigma and no neighbouring view has half such a peak within
+    the distance that a point of the object can move from view to view: a speck of metal passes through, a
     zinger does not. Pixels that stand out in the darks or flats, or in nearly all views, are hot or dead
     and are interpolated along their row, in the flats and darks too. Images are compared with the median
     of a square.
@@ -123,8 +123,8 @@ class Outliers(Step):
                 nearby[1:] = beside[:-1]
                 nearby[:-1] = np.maximum(nearby[:-1], beside[1:])
                 limit = self.threshold * sigma
-                mask |= (sign * both > limit) & (peak > nearby + limit / 2)
-            return np.where(mask, level, np.float32(np.nan))
+                mask |= (sign * both > limit) & (peak > 2 * nearby) & (peak > nearby + limit / 2)
+            return np.where(mask, _between(sinogram), np.float32(np.nan))
 
         level = over_rows(work, values)
         found = np.isfinite(level)
@@ -177,6 +177,13 @@ def _smaller(first: Frames, second: Frames) -> Frames:
     return np.where(
         first * second > 0, np.where(np.abs(first) < np.abs(second), first, second), np.float32(0)
     )
+
+
+def _between(sinogram: Frames) -> Frames:
+    """Median of the four values beside each one, along the columns and along the views."""
+    padded = np.pad(sinogram, 1, mode="reflect")
+    beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return np.asarray(np.median(np.stack(beside), axis=0), dtype=np.float32)
 
 
 def _spread_by_level(excess: Frames, level: Frames) -> Frames:

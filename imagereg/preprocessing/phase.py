@@ -103,8 +103,9 @@ def _lorentzian(views: np.ndarray, length: float, edges: tuple[float, float]) ->
     from scipy.fft import irfft2, next_fast_len, rfft2
 
     rows, columns = views.shape[1:]
-    pad_rows = 0 if rows == 1 else math.ceil(_REACH * length / edges[0])
-    pad_columns = math.ceil(_REACH * length / edges[1])
+    # Beyond twice its own size a picture's edge has been averaged to what it will be for good.
+    pad_rows = 0 if rows == 1 else min(2 * rows, math.ceil(_REACH * length / edges[0]))
+    pad_columns = min(2 * columns, math.ceil(_REACH * length / edges[1]))
     shape = tuple(
         next_fast_len(count + 2 * pad, real=True) if pad else count
         for count, pad in ((rows, pad_rows), (columns, pad_columns))

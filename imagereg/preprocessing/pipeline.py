@@ -79,7 +79,7 @@ def apply_rows(measurement: Measurement, steps: Sequence[Step], start: int, stop
     band = trimmed(measurement, *ranges[0])
     for step, taken, wanted in zip(steps, ranges, ranges[1:], strict=False):
         band = step.on_band().apply(band)
-        offset = wanted[0] - taken[0] if row_count(band) == taken[1] - taken[0] else 0
+        offset = wanted[0] - taken[0] if step.halo else 0
         band = trimmed(band, offset, offset + wanted[1] - wanted[0])
     return band
 

@@ -26,9 +26,9 @@ class Rings(Step):
     what differs from the neighbours at the same rank, and the order is put back. No blurring, weak to
     middling stripes, also those that depend on the signal.
 
-    all_stripes: before that, columns that do not respond or fluctuate too much are interpolated, and wide
-    stripes (up to `width`) that stand out by more than `ratio` of the usual difference between columns
-    are levelled.
+    all_stripes: before that, columns that do not respond or fluctuate too much are interpolated, and wide,
+    strong stripes (up to half of `width`) that stand out by more than `ratio` of what columns usually
+    differ by are levelled.
 
     wavelet_fourier: in a wavelet transform of `levels` levels the coefficients of vertical detail are
     damped at the lowest frequencies along the views by 1 - exp(-k^2 / (2 sigma^2)).
@@ -50,7 +50,7 @@ class Rings(Step):
         "sorting", "how stripes are found"
     )
     size: int | None = parameter(
-        None, "length of the running median; a fortieth of the columns where not given", ge=3, unit="columns"
+        None, "length of the running median, made odd; a fortieth of the columns where not given", ge=3, unit="columns"
     )
     width: int | None = parameter(
         None,
@@ -62,15 +62,17 @@ class Rings(Step):
     ratio: float = parameter(
         3.0, "how far a column stands out to be a wide or dead stripe (all_stripes)", gt=1, level="advanced"
     )
-    levels: int = parameter(4, "levels of the wavelet transform (wavelet_fourier)", ge=1, le=10)
-    sigma: float = parameter(2.0, "damping of low frequencies (wavelet_fourier)", gt=0, unit="periods a scan")
+    levels: int = parameter(
+        2, "levels of the wavelet transform; each doubles the width of stripes (wavelet_fourier)", ge=1, le=10
+    )
+    sigma: float = parameter(1.0, "damping of low frequencies (wavelet_fourier)", gt=0, unit="periods a scan")
     wavelet: str = parameter("db5", "wavelet (wavelet_fourier), by its name in PyWavelets", level="advanced")
 
     def resolve(self, measurement: Measurement) -> Self:
         """Lengths of the medians, from the number of columns."""
         self._needs(measurement, "line_integrals", "transmission")
         columns = int(measurement.data.shape[-1])
-        size = self.size or max(5, columns // 40)
+        size = self.size or max(5, columns // 40 | 1)
         return self._resolved({"size": size, "width": self.width or 2 * size})
 
     def work(self, measurement: Measurement) -> Outcome:
@@ -88,7 +90,7 @@ class Rings(Step):
     def _clean(self, sinogram: NDArray[np.float32]) -> NDArray[np.float32]:
         assert self.size is not None and self.width is not None
         if self.algorithm == "sorting":
-            return remove_by_sorting(sinogram, self.size)
+            return remove_by_sorting(sinogram, self.size | 1)
         if self.algorithm == "all_stripes":
-            return remove_all(sinogram, self.size, self.width, self.ratio)
+            return remove_all(sinogram, self.size | 1, self.width | 1, self.ratio)
         return remove_by_wavelets(sinogram, self.wavelet, self.levels, self.sigma)

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
-from imagereg.fidelities.base import Step
+from imagereg.fidelities.base import Step, align
 
 Bounds: TypeAlias = tuple[float | None, float | None]
 """(low, high) for every pixel, None for no bound on that side."""
@@ -16,9 +16,15 @@ class LinearMap:
     """K of g(K x), with its exact adjoint and an upper bound of its norm.
 
     The base class is the identity.
+
+    Attributes
+    ----------
+    norm : an upper bound of ||K||.
+    isometry : whether K^T K = 1, so that proximal steps of x and of K x are one.
     """
 
     norm: float = 1.0
+    isometry: bool = False
 
     def A(self, x: torch.Tensor) -> torch.Tensor:
         """K x."""
@@ -27,6 +33,12 @@ class LinearMap:
     def A_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """K^T z."""
         return z
+
+
+class Identity(LinearMap):
+    """K x = x."""
+
+    isometry = True
 
 
 class Functional:
@@ -68,7 +80,7 @@ class Prior:
     smooth : whether `grad` exists everywhere.
     """
 
-    operator: LinearMap = LinearMap()
+    operator: LinearMap = Identity()
     outer: Functional | None = None
     smooth: bool = False
 
@@ -91,6 +103,7 @@ class Prior:
         """
         if self.outer is None:
             raise TypeError(f"{type(self).__name__} has no outer function to dualise.")
+        sigma = align(sigma, v)
         return self.outer.prox_conjugate(v + sigma * self.operator.A(x), sigma)
 
 
@@ -99,6 +112,12 @@ class BoundedProx(Protocol):
     """A prior whose proximal operator exists within bounds and can start from an earlier dual variable."""
 
     def prox_within(
-        self, x: torch.Tensor, gamma: Step, bounds: Bounds = (None, None), warm: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        gamma: Step,
+        bounds: Bounds = (None, None),
+        warm: torch.Tensor | None = None,
+        *,
+        iterations: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """argmin of g(K v) + ||v - x||^2 / (2 gamma) over v in bounds, and the dual variable there."""

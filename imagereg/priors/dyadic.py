@@ -9,17 +9,17 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
-from imagereg.priors.base import Prior
+from imagereg.priors.base import Bounds, Prior
 
 
 class DyadicPartition(Prior):
-    """strength times the number of dyadic cells on which a non-negative image is constant.
+    """strength times the number of dyadic cells on which an image is constant.
 
     A recursive dyadic partition halves a cell along each axis into 2^d children or keeps it whole; `fn`
-    counts the cells of the coarsest one on whose cells x is constant, and is infinite where x < 0. The
-    penalty is not convex, yet its proximal operator is exact: bottom-up in O(N),
+    counts the cells of the coarsest one on whose cells x is constant. The penalty is not convex, yet its
+    proximal operator is exact, within bounds too: bottom-up in O(N),
 
-        cost(C) = min( min_{c >= 0} 1/2 sum_C (x - c)² + t,  sum over the children of cost ),  t = γ strength.
+        cost(C) = min( min_c 1/2 sum_C (x - c)² + t,  sum over the children of cost ),  t = γ strength.
 
     Sides are padded to a power of two with pixels that weigh nothing.
 
@@ -51,7 +51,7 @@ class DyadicPartition(Prior):
         self.dimensions = dimensions
 
     def fn(self, x: torch.Tensor) -> torch.Tensor:
-        """strength · cells of each item, shape (B,); infinite where an item has a negative pixel."""
+        """strength · cells of each item, shape (B,)."""
         inside, _ = _pad(torch.ones_like(x, dtype=torch.float64), self.dimensions)
         low = torch.where(inside > 0, _pad(x.double(), self.dimensions)[0], float("inf"))
         high = torch.where(inside > 0, low, -float("inf"))
@@ -60,41 +60,59 @@ class DyadicPartition(Prior):
             children = _children(cells, self.dimensions).sum(-1)
             low, high = _children(low, self.dimensions).amin(-1), _children(high, self.dimensions).amax(-1)
             cells = torch.where(high > low, children, children.clamp_max(1.0))
-        value = self.strength * cells.flatten(1).sum(1).to(x.dtype)
-        return torch.where((x < 0).flatten(1).any(1), float("inf"), value)
+        return self.strength * cells.flatten(1).sum(1).to(x.dtype)
 
     def prox(self, x: torch.Tensor, gamma: Step) -> torch.Tensor:
-        """argmin over v >= 0 of fn(v) + ||v - x||² / (2 γ), exactly."""
-        threshold = _threshold(gamma, self.strength, x)
-        padded, crop = _pad(x.double(), self.dimensions)
-        count, _ = _pad(torch.ones_like(x, dtype=torch.float64), self.dimensions)
+        """argmin_v fn(v) + ||v - x||² / (2 γ), exactly."""
+        return self.prox_within(x, gamma)[0]
+
+    def prox_within(
+        self,
+        x: torch.Tensor,
+        gamma: Step,
+        bounds: Bounds = (None, None),
+        warm: torch.Tensor | None = None,
+        *,
+        iterations: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """argmin over v in bounds of fn(v) + ||v - x||² / (2 γ), exactly, and (x - v) / γ.
+
+        Nothing is iterated, so that `warm` and `iterations` change nothing.
+        """
+        value, count, threshold, crop = self._leaves(x, gamma)
+        pixel = _clipped(value, bounds)
         levels = []
-        total, square = padded, padded.square()
-        cost = torch.where(count > 0, 0.5 * padded.clamp_max(0).square() + threshold, 0.0)
+        total, square = value, value.square()
+        cost = torch.where(count > 0, 0.5 * (value - pixel).square() + threshold, 0.0)
         while count.shape[-1] > 1:
             count, total, square, split = (
                 _children(a, self.dimensions).sum(-1) for a in (count, total, square, cost)
             )
-            constant = total.clamp_min(0) / count.clamp_min(1)
-            # 1/2 sum (x - c)² with c = max(mean, 0); the clamp is for cancellation.
-            whole = (0.5 * (square - constant * total)).clamp_min(0) + threshold * (count > 0)
+            constant, whole = _merged(count, total, square, threshold, bounds)
             merged = whole <= split
             cost = torch.where(merged, whole, split)
             levels.append((constant, merged))
         # Down again: a cell that is kept whole overwrites everything below it.
-        if not levels:
-            return x.clamp_min(0)
-        value = torch.zeros_like(levels[-1][0])
-        kept = torch.zeros_like(levels[-1][1])
-        for constant, merged in reversed(levels):
-            value = torch.where(kept, value, constant)
-            kept = kept | merged
-            value, kept = _spread(value, self.dimensions), _spread(kept, self.dimensions)
-        return torch.where(kept, value, padded.clamp_min(0))[crop].to(x.dtype)
+        grey = pixel
+        if levels:
+            grey, kept = torch.zeros_like(levels[-1][0]), torch.zeros_like(levels[-1][1])
+            for constant, merged in reversed(levels):
+                grey = torch.where(kept, grey, constant)
+                kept = kept | merged
+                grey, kept = _spread(grey, self.dimensions), _spread(kept, self.dimensions)
+            grey = torch.where(kept, grey, pixel)
+        v = grey[crop].to(x.dtype)
+        return v, (x - v) / gamma
 
-    def solve(self, s: torch.Tensor, gamma: Step, warm: Any = None) -> tuple[torch.Tensor, None]:
-        """The proximal operator, which keeps x >= 0 by itself."""
-        return self.prox(s, gamma), None
+    def _leaves(self, x: torch.Tensor, gamma: Step) -> tuple[torch.Tensor, torch.Tensor, Step, Any]:
+        """Padded pixels in float64, 1 where they are real, the threshold, and what takes the padding off."""
+        threshold = gamma * self.strength
+        if isinstance(threshold, torch.Tensor):
+            if threshold.numel() not in (1, x.shape[0]):
+                raise UsageError("a dyadic partition takes one step size for all pixels of an item.")
+            threshold = threshold.double().reshape(-1, *[1] * (x.ndim - 1))
+        value, crop = _pad(x.double(), self.dimensions)
+        return value, _pad(torch.ones_like(x, dtype=torch.float64), self.dimensions)[0], threshold, crop
 
 
 class TranslationInvariantPartition(DyadicPartition):
@@ -115,42 +133,53 @@ class TranslationInvariantPartition(DyadicPartition):
         """None: the average over shifts has no objective."""
         return
 
-    def prox(self, x: torch.Tensor, gamma: Step) -> torch.Tensor:
-        """(1/N) sum over shifts of S^-1 prox(S x), with S circular on the sides padded to a power of two."""
-        threshold = _threshold(gamma, self.strength, x)
-        value, crop = _pad(x.double(), self.dimensions)
-        count, _ = _pad(torch.ones_like(x, dtype=torch.float64), self.dimensions)
-        pixel, side, axes = value, value.shape[-1], tuple(range(-self.dimensions, 0))
+    def prox_within(
+        self,
+        x: torch.Tensor,
+        gamma: Step,
+        bounds: Bounds = (None, None),
+        warm: torch.Tensor | None = None,
+        *,
+        iterations: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1/N) sum over shifts of S^-1 v(S x), S circular on the padded sides, and (x - v) / γ."""
+        value, count, threshold, crop = self._leaves(x, gamma)
+        pixel = _clipped(value, bounds)
+        side, axes = value.shape[-1], tuple(range(-self.dimensions, 0))
         total, square = value, value.square()
-        cost = torch.where(count > 0, 0.5 * value.clamp_max(0).square() + threshold, 0.0)
+        cost = torch.where(count > 0, 0.5 * (value - pixel).square() + threshold, 0.0)
         levels, half = [], 1
         while half < side:
             # The children of the cell at p, of side 2·half, lie at p and p + half along each axis.
             count, total, square, split = (_box(a, half, axes) for a in (count, total, square, cost))
-            constant = total.clamp_min(0) / count.clamp_min(1)
-            whole = (0.5 * (square - constant * total)).clamp_min(0) + threshold * (count > 0)
+            constant, whole = _merged(count, total, square, threshold, bounds)
             merged = whole <= split
             cost = torch.where(merged, whole, split)
             levels.append((half, constant, merged))
             half *= 2
         # Every position is the root of one shift; how many shifts reach a cell, and what they put on it.
-        reach, grey = torch.ones_like(pixel), torch.zeros_like(pixel)
+        reach, grey = torch.ones_like(value), torch.zeros_like(value)
         for half, constant, merged in reversed(levels):
             grey = grey + torch.where(merged, reach * constant, 0.0)
             reach = torch.where(merged, 0.0, reach)
             grey, reach = _box(grey, -half, axes), _box(reach, -half, axes)
-        shifts = side**self.dimensions
-        return ((grey + reach * pixel.clamp_min(0)) / shifts)[crop].to(x.dtype)
+        v = ((grey + reach * pixel) / side**self.dimensions)[crop].to(x.dtype)
+        return v, (x - v) / gamma
 
 
-def _threshold(gamma: Step, strength: float, x: torch.Tensor) -> float | torch.Tensor:
-    """γ · strength as a number, or one for each item of the batch."""
-    threshold = gamma * strength
-    if isinstance(threshold, torch.Tensor):
-        if threshold.numel() not in (1, x.shape[0]):
-            raise UsageError("a dyadic partition takes one step size for all pixels of an item.")
-        return threshold.double().reshape(-1, *[1] * (x.ndim - 1))
-    return threshold
+def _merged(
+    count: torch.Tensor, total: torch.Tensor, square: torch.Tensor, threshold: Step, bounds: Bounds
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best constant of each cell and the cost of keeping the cell whole, from its sums."""
+    constant = _clipped(total / count.clamp_min(1), bounds)
+    # 1/2 sum (x - c)²; the clamp is for cancellation.
+    misfit = (0.5 * (square - constant * (2 * total - constant * count))).clamp_min(0)
+    return constant, misfit + threshold * (count > 0)
+
+
+def _clipped(x: torch.Tensor, bounds: Bounds) -> torch.Tensor:
+    low, high = bounds
+    return x if low is None and high is None else x.clamp(low, high)
 
 
 def _pad(x: torch.Tensor, dimensions: int) -> tuple[torch.Tensor, tuple[slice | type(...), ...]]:

@@ -87,9 +87,13 @@ class Gradient(LinearMap):
             )
 
 
+SMALL = 1 << 14
+"""Below so many numbers, waking the threads of a compiled kernel costs more than the work."""
+
+
 def compiled(x: torch.Tensor) -> bool:
-    """Whether the compiled kernels can take this tensor; elsewhere torch does the same sums."""
-    plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() > 0
+    """Whether the compiled kernels shall take this tensor; elsewhere torch does the same sums."""
+    plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() >= SMALL
     return plain and not (torch.is_grad_enabled() and x.requires_grad)
 
 

@@ -44,6 +44,10 @@ class SmoothedPower(Functional):
         """Curvature of the parabolas that lie above g: strength eps^(q-2)."""
         return self.strength * self.smoothing ** (self.power - 2)
 
+    def slope(self, scale: Step) -> Step:
+        """The curvature at 0."""
+        return self.curvature
+
     def fn(self, z: torch.Tensor) -> torch.Tensor:
         """g(z) of each item, shape (B,)."""
         if self.power == 2:
@@ -95,9 +99,14 @@ class PowerPrior(Prior):
     """
 
     outer: SmoothedPower
+    smooth = True
 
     def __init__(
         self, operator: LinearMap, strength: Step = 1.0, *, power: float = 1.0, smoothing: Step = 1e-3
     ) -> None:
         self.operator = operator
         self.outer = SmoothedPower(strength, power=power, smoothing=smoothing)
+
+    def grad(self, x: torch.Tensor) -> torch.Tensor:
+        """strength K^T phi'(K x)."""
+        return self.operator.A_adjoint(self.outer.grad(self.operator.A(x)))

@@ -142,6 +142,8 @@ def projector(
 def _check_fit(geometry: Geometry, volume: Volume) -> None:
     if geometry.kind == "parallel" and geometry.ndim == 2 and volume.ndim == 3:
         return
+    if geometry.kind == "fan" and is_stack(geometry, volume):
+        return
     if geometry.ndim != volume.ndim:
         raise UsageError(
             f"projector: {geometry} needs a grid of {geometry.ndim} axes and {volume} has {volume.ndim}."
@@ -153,7 +155,7 @@ def _on_cpu(geometry: Geometry, volume: Volume, reason: str) -> Projector:
         from imagereg.projectors.fan_cpu import FanProjector
 
         return FanProjector(geometry, volume, reason)
-    if geometry.kind == "parallel" and (volume.ndim == 2 or _is_stack(geometry, volume)):
+    if geometry.kind == "parallel" and is_stack(geometry, volume):
         from imagereg.projectors.parallel_cpu import ParallelProjector
 
         return ParallelProjector(geometry, volume, reason)
@@ -162,12 +164,16 @@ def _on_cpu(geometry: Geometry, volume: Volume, reason: str) -> Projector:
     return ConeProjector(geometry, volume, reason)
 
 
-def _is_stack(geometry: Geometry, volume: Volume) -> bool:
+def is_stack(geometry: Geometry, volume: Volume) -> bool:
     """Whether each slice of the volume is lit by the detector row of the same number alone."""
+    if volume.ndim == 2:
+        return True
     if geometry.ndim == 3 or geometry.rows != volume.shape[0]:
         return False
     edge = volume.edges[0]
-    return abs(edge - geometry.row_edge) * geometry.rows <= 1e-6 * edge and abs(volume.centre[2]) <= 1e-6 * edge
+    return (
+        abs(edge - geometry.row_edge) * geometry.rows <= 1e-6 * edge and abs(volume.centre[2]) <= 1e-6 * edge
+    )
 
 
 class _Apply(torch.autograd.Function):

@@ -48,7 +48,9 @@ def shadows(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
 
 
 @njit(**OPTIONS)
-def add_two(data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end: int, lanes: int, sums: Any, at: int) -> None:
+def add_two(
+    data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end: int, lanes: int, sums: Any, at: int
+) -> None:
     """Add the data of a voxel's rays to its value: a block of two vectors."""
     v = simd.lanes_of(data)
     a, b = simd.load(sums, at, v), simd.load(sums, at + v, v)
@@ -64,7 +66,9 @@ def add_two(data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end:
 
 
 @njit(**OPTIONS)
-def add_halves(data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end: int, lanes: int, sums: Any, at: int) -> None:
+def add_halves(
+    data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end: int, lanes: int, sums: Any, at: int
+) -> None:
     """As `add_two`, half a vector at a time."""
     v = simd.half_lanes_of(data)
     for lane in range(0, lanes, v):
@@ -77,7 +81,9 @@ def add_halves(data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, e
 
 
 @njit(**OPTIONS)
-def add_one(data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end: int, lanes: int, sums: Any, at: int) -> None:
+def add_one(
+    data: Any, base: int, offsets: Any, one: Any, two: Any, t: int, end: int, lanes: int, sums: Any, at: int
+) -> None:
     """As `add_two`, a block of one vector."""
     v = simd.lanes_of(data)
     a, c = simd.load(sums, at, v), simd.splat(data, 0, v)
@@ -116,7 +122,15 @@ def tabulate_row(
 
 @njit(parallel=True, **OPTIONS)
 def back_stack(
-    data: Any, seen: Any, pairs: int, columns: int, shape: Any, lanes: int, out: Any, slices: Any, row_step: int
+    data: Any,
+    seen: Any,
+    pairs: int,
+    columns: int,
+    shape: Any,
+    lanes: int,
+    out: Any,
+    slices: Any,
+    row_step: int,
 ) -> None:
     """Transposed projections of one block of slices.
 
@@ -163,7 +177,16 @@ def back_stack(
 
 @njit(**OPTIONS)
 def _row_of_voxels(
-    data: Any, seen: Any, first: int, last: int, row: int, left: int, pairs: int, columns: int, sums: Any, at: int
+    data: Any,
+    seen: Any,
+    first: int,
+    last: int,
+    row: int,
+    left: int,
+    pairs: int,
+    columns: int,
+    sums: Any,
+    at: int,
 ) -> None:
     lanes = simd.lanes_of(data)
     real = data.dtype.type
@@ -221,7 +244,9 @@ def back_single(
             for chunk in range(0, seen.shape[0], 4 * CHUNK):
                 last = min(chunk + 4 * CHUNK, seen.shape[0])
                 for row in range(top, min(rows, top + DOWN)):
-                    _row_of_voxels(data, seen, chunk, last, row, left, pairs, columns, sums, (row - top) * lanes)
+                    _row_of_voxels(
+                        data, seen, chunk, last, row, left, pairs, columns, sums, (row - top) * lanes
+                    )
             for row in range(top, min(rows, top + DOWN)):
                 for voxel in range(min(lanes, width - left)):
                     out[to + row * row_step + left + voxel] = sums[(row - top) * lanes + voxel]

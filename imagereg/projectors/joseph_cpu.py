@@ -57,7 +57,16 @@ def first_beyond(start: Any, slope: Any, step: float, bound: float) -> int:
 
 @njit(**OPTIONS)
 def tabulate(
-    at: float, slope: float, low: float, high: float, major: int, minor: int, like: Any, offsets: Any, weights: Any, to: int
+    at: float,
+    slope: float,
+    low: float,
+    high: float,
+    major: int,
+    minor: int,
+    like: Any,
+    offsets: Any,
+    weights: Any,
+    to: int,
 ) -> None:
     """Offsets of the voxels before a ray and weights of those after it, for `STEPS` steps."""
     real = like.dtype.type
@@ -71,7 +80,9 @@ def tabulate(
 
 
 @njit(**OPTIONS)
-def read_two(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int) -> None:
+def read_two(
+    voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int
+) -> None:
     """Add a ray's voxels to its sums: a block of two vectors."""
     v = simd.lanes_of(voxels)
     a, b = simd.load(sums, at, v), simd.load(sums, at + v, v)
@@ -89,7 +100,9 @@ def read_two(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int,
 
 
 @njit(**OPTIONS)
-def read_one(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int) -> None:
+def read_one(
+    voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int
+) -> None:
     """Add a ray's voxels to its sums: a block of one vector."""
     v = simd.lanes_of(voxels)
     a, c = simd.load(sums, at, v), simd.splat(voxels, 0, v)
@@ -103,7 +116,9 @@ def read_one(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int,
 
 
 @njit(**OPTIONS)
-def read_half(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int) -> None:
+def read_half(
+    voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int
+) -> None:
     """Add a ray's voxels to its sums: a block of half a vector."""
     v = simd.half_lanes_of(voxels)
     a, c = simd.load(sums, at, v), simd.splat(voxels, 0, v)
@@ -118,7 +133,16 @@ def read_half(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int
 
 @njit(**OPTIONS)
 def write_vectors(
-    voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int, lanes: int
+    voxels: Any,
+    base: int,
+    offsets: Any,
+    weights: Any,
+    t: int,
+    n: int,
+    minor: int,
+    sums: Any,
+    at: int,
+    lanes: int,
 ) -> None:
     """Give a ray's sums to its voxels: the transpose of `read_...`, half a vector at a time."""
     v = simd.half_lanes_of(voxels)
@@ -134,7 +158,9 @@ def write_vectors(
 
 
 @njit(**OPTIONS)
-def write_two(voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int) -> None:
+def write_two(
+    voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int
+) -> None:
     """Give a ray's sums to its voxels: the transpose of `read_two`."""
     v = simd.lanes_of(voxels)
     one, two = simd.load(sums, at, v), simd.load(sums, at + v, v)

@@ -36,7 +36,15 @@ def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
 
 @njit(parallel=True, **OPTIONS)
 def interleave(
-    image: Any, slices: Any, rows: int, columns: int, row_step: int, before: int, after: int, lanes: int, out: Any
+    image: Any,
+    slices: Any,
+    rows: int,
+    columns: int,
+    row_step: int,
+    before: int,
+    after: int,
+    lanes: int,
+    out: Any,
 ) -> None:
     """Copy slices that begin at `slices` in `image` into one block, (rows, before + columns + after, lanes).
 

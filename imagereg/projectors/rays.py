@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imagereg.errors import UsageError
 from imagereg.geometry import Geometry, Volume
+from imagereg.geometry.fan import PointSource
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -50,7 +51,7 @@ def plane_rays(geometry: Geometry, volume: Volume) -> PlaneRays:
     centre = np.array([*volume.centre[:2], 0.0])
     source, middle, step, _ = geometry.vectors()
     first = middle - (geometry.columns - 1) / 2 * step
-    point = hasattr(geometry, "source_origin")
+    point = isinstance(geometry, PointSource)
 
     def place(points: Floats) -> Floats:
         across = (points[:, 0] - centre[0]) / width + (columns - 1) / 2

@@ -75,7 +75,9 @@ def _constant_lanes(doc: str, size: int) -> Any:
     return lanes
 
 
-lanes_of = _constant_lanes("How many of the array's elements fill a vector; a compile-time constant.", VECTOR_BYTES)
+lanes_of = _constant_lanes(
+    "How many of the array's elements fill a vector; a compile-time constant.", VECTOR_BYTES
+)
 half_lanes_of = _constant_lanes("How many of the array's elements fill half a vector.", VECTOR_BYTES // 2)
 
 
@@ -169,6 +171,7 @@ def _pick(builder: Any, x: Any, y: Any, vector: Vector, sign: str) -> Any:
 add = _binary("a + b.", lambda b, x, y, v: b.fadd(x, y) if _real(v) else b.add(x, y))
 sub = _binary("a - b.", lambda b, x, y, v: b.fsub(x, y) if _real(v) else b.sub(x, y))
 mul = _binary("a * b.", lambda b, x, y, v: b.fmul(x, y) if _real(v) else b.mul(x, y))
+div = _binary("a / b, of real numbers.", lambda b, x, y, v: b.fdiv(x, y))
 maximum = _binary("The larger of each pair.", lambda b, x, y, v: _pick(b, x, y, v, ">"))
 minimum = _binary("The smaller of each pair.", lambda b, x, y, v: _pick(b, x, y, v, "<"))
 
@@ -203,23 +206,56 @@ def whole(typingctx: Any, a: Any) -> Any:
     return vector(a), codegen
 
 
+def _gather(
+    context: Any, builder: Any, array: types.Array, vector: Vector, value: Any, base: Any, index: Any
+) -> Any:
+    start = builder.gep(context.make_array(array)(context, builder, value).data, [base])
+    result = ir.Constant(context.get_value_type(vector), ir.Undefined)
+    for lane in range(vector.lanes):
+        at = builder.sext(builder.extract_element(index, ir.Constant(_I32, lane)), ir.IntType(64))
+        result = builder.insert_element(
+            result, builder.load(builder.gep(start, [at])), ir.Constant(_I32, lane)
+        )
+    return result
+
+
 @intrinsic(prefer_literal=True)
 def gather(typingctx: Any, array: Any, base: Any, index: Any) -> Any:
     """`array[base + index]` for each lane of `index`, wherever that lies."""
     vector = Vector(array.dtype, index.lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = context.get_value_type(vector)
-        data = context.make_array(array)(context, builder, args[0]).data
-        start = builder.gep(data, [args[1]])
-        result = ir.Constant(kind, ir.Undefined)
-        for lane in range(vector.lanes):
-            at = builder.sext(builder.extract_element(args[2], ir.Constant(_I32, lane)), ir.IntType(64))
-            value = builder.load(builder.gep(start, [at]))
-            result = builder.insert_element(result, value, ir.Constant(_I32, lane))
-        return result
+        return _gather(context, builder, array, vector, *args)
 
     return vector(array, types.intp, index), codegen
+
+
+@intrinsic(prefer_literal=True)
+def permute(typingctx: Any, low: Any, high: Any, index: Any) -> Any:
+    """Element `index` of `low` and `high` set side by side, for each lane; every index in [0, 2 lanes)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _permute(context.get_value_type(low), low, builder, *args)
+
+    return low(low, high, index), codegen
+
+
+def _permute(kind: Any, vector: Vector, builder: Any, low: Any, high: Any, index: Any) -> Any:
+    bits = vector.dtype.bitwidth
+    if AVX512 and vector.lanes * bits == 512:
+        integers = ir.VectorType(ir.IntType(bits), vector.lanes)
+        where = index if bits == 32 else builder.sext(index, integers)
+        name = f"llvm.x86.avx512.vpermi2var.{'ps' if bits == 32 else 'pd'}.512"
+        signature = ir.FunctionType(kind, [kind, integers, kind])
+        function = cgutils.get_or_insert_function(builder.module, signature, name)
+        return builder.call(function, [low, where, high])
+    order = ir.Constant(ir.VectorType(_I32, 2 * vector.lanes), list(range(2 * vector.lanes)))
+    both = builder.shuffle_vector(low, high, order)
+    result = ir.Constant(kind, ir.Undefined)
+    for lane in range(vector.lanes):
+        at = builder.extract_element(index, ir.Constant(_I32, lane))
+        result = builder.insert_element(result, builder.extract_element(both, at), ir.Constant(_I32, lane))
+    return result
 
 
 @intrinsic(prefer_literal=True)
@@ -230,22 +266,15 @@ def lookup(typingctx: Any, array: Any, base: Any, index: Any) -> Any:
     without such a permutation gather instead.
     """
     vector = Vector(array.dtype, index.lanes)
-    bits = array.dtype.bitwidth
-    if not (AVX512 and vector.lanes * bits == 512):
-        return gather._defn(typingctx, array, base, index)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = context.get_value_type(vector)
-        integers = ir.VectorType(ir.IntType(bits), vector.lanes)
-        address = _address(context, builder, array, args[0], args[1], kind)
+        if not AVX512:
+            return _gather(context, builder, array, vector, *args)
+        align = array.dtype.bitwidth // 8
         after = builder.add(args[1], ir.Constant(args[1].type, vector.lanes))
-        low = builder.load(address, align=bits // 8)
-        high = builder.load(_address(context, builder, array, args[0], after, kind), align=bits // 8)
-        where = args[2] if bits == 32 else builder.sext(args[2], integers)
-        name = f"llvm.x86.avx512.vpermi2var.{'ps' if bits == 32 else 'pd'}.512"
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind, integers, kind]), name
-        )
-        return builder.call(function, [low, where, high])
+        low = builder.load(_address(context, builder, array, args[0], args[1], kind), align=align)
+        high = builder.load(_address(context, builder, array, args[0], after, kind), align=align)
+        return _permute(kind, vector, builder, low, high, args[2])
 
     return vector(array, types.intp, index), codegen

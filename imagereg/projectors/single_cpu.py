@@ -66,7 +66,16 @@ def _window(
 
 @njit(parallel=True, **OPTIONS)
 def forward_single(
-    rows: Any, depth: int, width: int, views: Any, runs: Any, point: bool, edges: Any, out: Any, to: int, view_step: int
+    rows: Any,
+    depth: int,
+    width: int,
+    views: Any,
+    runs: Any,
+    point: bool,
+    edges: Any,
+    out: Any,
+    to: int,
+    view_step: int,
 ) -> None:
     """Line integrals of one slice along the rays of `runs`, which share their major axis.
 

@@ -71,7 +71,16 @@ class StackProjector(Projector):
             steps = (columns, 1) if major == 0 else (1, columns)
             pad_rows(image, at, depth, width, *steps, pad, padded)
             single_cpu.forward_single(
-                padded, depth, width, self.rays.views, runs, self.rays.point, self.rays.edges, out, to, view_step
+                padded,
+                depth,
+                width,
+                self.rays.views,
+                runs,
+                self.rays.point,
+                self.rays.edges,
+                out,
+                to,
+                view_step,
             )
 
     def _forward_block(self, image: Any, at: Any, lanes: int, out: Any, to: Any, view_step: int) -> None:

@@ -43,6 +43,7 @@ class State:
     seconds : time since the work began.
     phase : what is going on, where the work has several parts ('pre-estimate', 'training').
     finished : why the work ended, on its last state only.
+    notes : what was chosen for the user, one sentence each.
     values : quantities that the work itself gives; they go before the computed ones of the same name.
     memory : what the solver needs to go on from here (see `Memory`).
     """
@@ -53,6 +54,7 @@ class State:
     seconds: float = 0.0
     phase: str = ""
     finished: str = ""
+    notes: tuple[str, ...] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     memory: Memory = field(default_factory=dict, repr=False)
     problem: Problem | None = field(default=None, repr=False)
@@ -94,6 +96,7 @@ def iterate(
     start: torch.Tensor | None = None,
     stop: Rule | None = None,
     resume: State | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Iterator[State]:
     """Run `solver` on `problem`, one state a step, until `stop` says why or `total` steps are taken.
 
@@ -103,6 +106,7 @@ def iterate(
     start : (B, C, ...) first image; the solver's own choice where not given.
     stop : a stopping rule, or several combined with `|` and `&`.
     resume : a state of an earlier run of the same solver and problem to go on from.
+    notes : sentences that every state carries.
 
     Raises
     ------
@@ -126,6 +130,7 @@ def iterate(
                 memory=memory,
                 problem=problem,
                 solver=solver,
+                notes=notes,
             )
             reason = memory.get("finished") or (stop(state, previous) if stop else "")
             if not reason and iteration == total:

@@ -42,7 +42,9 @@ class Symbols:
             return f"{type(problem.physics).__name__} is no convolution with {grid.boundary} borders"
         k = grid.symbol_of(lambda x: operator.A_adjoint(operator.A(x)), fidelity.data)
         if k is None:
-            return f"the prior {type(problem.priors[0]).__name__} is not invariant with {grid.boundary} borders"
+            return (
+                f"the prior {type(problem.priors[0]).__name__} is not invariant with {grid.boundary} borders"
+            )
         return cls(grid, fidelity.weight, a, k.real.clamp_min(0))
 
     def solve(self, spectrum: torch.Tensor, rho: float | torch.Tensor) -> torch.Tensor:
@@ -81,13 +83,13 @@ class FourierADMM:
 
     Parameters
     ----------
-    rho : the penalty ρ; where not given, it balances the two terms of the denominator in the mean, times the
-        contrast that the prior's strength lets through.
+    rho : the penalty ρ; (strength of the prior) / (a typical edge) is a good one.
     relaxation : of K x in v, between 1 and 2.
 
     References
     ----------
-    Boyd et al., Found. Trends Mach. Learn. 3 (2011), doi 10.1561/2200000016; Zhu, Hu, Lou, Yang, arXiv 2109.06255.
+    Boyd et al., Found. Trends Mach. Learn. 3 (2011) 1, doi 10.1561/2200000016; Zhu, Hu, Lou, Yang,
+    arXiv 2109.06255.
     """
 
     rho: float = 1.0

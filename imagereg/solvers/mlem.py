@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from imagereg.fidelities.poisson import KullbackLeibler
 from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal
 
@@ -23,11 +24,9 @@ class MLEM:
 
     def check(self, problem: Problem) -> None:
         """Refuse priors and data terms that are not Poisson's."""
-        from imagereg.fidelities.poisson import Poisson
-
         if problem.priors:
             raise Refusal("MLEM takes no prior: take SPIRAL or PDHG.")
-        if not isinstance(problem.fidelity, Poisson):
+        if not isinstance(problem.fidelity, KullbackLeibler):
             raise Refusal(f"MLEM is for counts and the data term is {type(problem.fidelity).__name__}.")
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
@@ -38,10 +37,11 @@ class MLEM:
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """One multiplicative update."""
-        # ∇F = A^T 1 - A^T (y / (A x + b)), so that the update needs the data term's gradient only.
-        gradient = problem.physics.A_adjoint(problem.fidelity.grad(memory["forward"]))
-        sensitivity = memory["sensitivity"]
+        fidelity, sensitivity = problem.fidelity, memory["sensitivity"]
+        assert isinstance(fidelity, KullbackLeibler)
+        mean = memory["forward"] + fidelity.background
+        ratio = torch.where(mean > 0, fidelity.data / torch.where(mean > 0, mean, 1.0), 0.0)
         seen = sensitivity > 0
-        factor = 1 - gradient / torch.where(seen, sensitivity, 1.0)
-        image = torch.where(seen, memory["image"] * factor.clamp_min(0), 0.0)
+        factor = problem.physics.A_adjoint(ratio) / torch.where(seen, sensitivity, 1.0)
+        image = torch.where(seen, memory["image"] * factor, 0.0)
         return {**memory, "image": image, "forward": problem.physics.A(image)}

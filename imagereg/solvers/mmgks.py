@@ -43,7 +43,7 @@ class MMGKS:
     rule : how alpha is found. 'fixed': it is the prior's strength. 'discrepancy' and 'gcv' choose eta at every
         step in the current space and for each item, the prior's strength then being left out of account:
         'discrepancy' so that ||A x - y|| = safety * noise_norm, 'gcv' at the least generalised
-        cross-validation. The memory holds the current alpha as `strength`, shape (B,).
+        cross-validation, for which a probe of random signs is solved alongside, at twice the cost. The memory holds the current alpha as `strength`, shape (B,).
     noise_norm : expected ||A x - y|| of each item at the true image, for 'discrepancy'.
     safety : factor on it, a little above 1.
     restart : dimension at which the space starts again.
@@ -88,12 +88,11 @@ class MMGKS:
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
         """Start from `start`, or from A^T y, as the first direction of the space."""
-        data, root = _weighted(problem)
-        image = problem.physics.A_adjoint(data * root) if start is None else start
+        whitened, root = _whitened(problem)
+        image = problem.physics.A_adjoint(whitened * root) if start is None else start
         items = image.shape[0]
-        signs = 2.0 * torch.randint(2, image.shape, generator=torch.Generator().manual_seed(0)) - 1.0
-        probe = problem.physics.A(signs.to(image)) * root
-        return {
+        probe = problem.physics.A(_signs(image, 0)) * root
+        memory: Memory = {
             "image": image,
             "before": image,
             "strength": torch.zeros(items, dtype=torch.float64, device=image.device),
@@ -103,78 +102,118 @@ class MMGKS:
             "gram": inner(probe, probe).flatten().double() / image[0].numel(),
             **self._space(problem, image, None, root),
         }
+        if self.rule == "gcv":
+            seen = problem.physics.A_adjoint(_signs(whitened, 1) * root)
+            space = self._space(problem, seen, None, root)
+            memory.update({f"probe_{name}": value for name, value in space.items()})
+            memory.update(probe_image=seen, probe_before=seen)
+        return memory
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """Solve in the space, then let it grow by the gradient there."""
-        data, root = _weighted(problem)
-        L, penalty = problem.priors[0].operator, problem.priors[0].outer
+        whitened, root = _whitened(problem)
+        penalty = problem.priors[0].outer
         assert isinstance(penalty, SmoothedPower)
         if memory["V"].shape[1] >= self.restart:
-            step = memory["image"] - memory["before"]
-            memory = {**memory, **self._space(problem, memory["image"], step, root)}
-        V, QA, QL = (memory[name] for name in ("V", "QA", "QL"))
-
+            memory = self._restarted(problem, memory, root)
         target = penalty.target(memory["penalised"])
-        b = _dots(QA, data)
-        tail = (inner(data, data).flatten().double() - b.square().sum(1)).clamp_min(0)
-        small = ProjectedProblem.of(
-            memory["R_A"], memory["R_L"], b, _dots(QL, target), tail=tail, size=data[0].numel()
-        )
-        smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=data.device)
+        small = _projected(memory, whitened, target)
+        probe, signs = None, None
+        if self.rule == "gcv":
+            signs = _signs(whitened, 1)
+            probe = _projected(_of_probe(memory), signs, torch.zeros_like(target))
+        smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=whitened.device)
         curvature = smoothing.flatten() ** (penalty.power - 2)
-        eta = self._eta(small, penalty.strength, curvature)
-        z = small.solve(eta)
-        image = _combine(V, z, memory["image"])
-        seen = _combine(QA, _times(memory["R_A"], z), data)
-        penalised = _combine(QL, _times(memory["R_L"], z), target)
+        eta = self._eta(small, probe, penalty.strength, curvature)
 
-        shape = (-1, *([1] * (image.ndim - 1)))
-        force = eta.to(image.dtype).reshape(shape)
-        gradient = problem.physics.A_adjoint((seen - data) * root) + force * L.A_adjoint(penalised - target)
-        diagonal = getattr(L, "gram_diagonal", None)
-        if diagonal is not None:
-            gradient = gradient / (memory["gram"].to(image.dtype).reshape(shape) + force * diagonal)
+        new = self._advance(problem, memory, small, eta, whitened, target, root)
+        if probe is not None:
+            aside = self._advance(
+                problem, _of_probe(memory), probe, eta, signs, torch.zeros_like(target), root
+            )
+            new.update({f"probe_{name}": value for name, value in aside.items() if name != "seen"})
+            new["probe_before"] = memory["probe_image"]
 
         # Items that have ended stay as they are, so that an image does not depend on its company.
         ended = memory["done"]
-        image = torch.where(ended.reshape(shape), memory["image"], image)
+        kept = ended.reshape(-1, *([1] * (new["image"].ndim - 1)))
+        image = torch.where(kept, memory["image"], new["image"])
         moved = (image - memory["image"]).flatten(1).norm(dim=1)
         still = moved <= self.tolerance * image.flatten(1).norm(dim=1)
-        done = ended | still if V.shape[1] > 2 else ended
+        done = ended | still if memory["V"].shape[1] > 2 else ended
+        seen = new.pop("seen")
+        if problem.fidelity.weights is None:  # type: ignore[attr-defined]
+            kept = ended.reshape(-1, *([1] * (seen.ndim - 1)))
+            new["forward"] = torch.where(kept, memory.get("forward", seen), seen)
         return {
-            **self._grow(problem, memory, gradient, root),
+            **new,
             "image": image,
             "before": memory["image"],
             "gram": memory["gram"],
-            "penalised": penalised,
             "strength": torch.where(ended, memory["strength"], eta / curvature),
             "done": done,
             "finished": f"change below {self.tolerance:g}" if bool(done.all()) else "",
         }
 
-    def _eta(self, small: ProjectedProblem, strength: Any, curvature: torch.Tensor) -> torch.Tensor:
-        if self.rule == "gcv":
-            return gcv_minimum(small)
+    def _eta(
+        self, small: ProjectedProblem, probe: ProjectedProblem | None, strength: Any, curvature: torch.Tensor
+    ) -> torch.Tensor:
+        if probe is not None:
+            return gcv_minimum(small, probe)
         if self.rule == "discrepancy":
             norms = torch.as_tensor(list(self.noise_norm), dtype=torch.float64, device=small.tail.device)
             return discrepancy_root(small, self.safety * norms)
         given = torch.as_tensor(strength, dtype=torch.float64).to(small.tail.device).flatten()
         return (given * curvature).expand_as(small.tail)
 
-    def _space(self, problem: Problem, image: torch.Tensor, step: torch.Tensor | None, root: Any) -> Memory:
+    def _advance(
+        self,
+        problem: Problem,
+        space: Memory,
+        small: ProjectedProblem,
+        eta: torch.Tensor,
+        whitened: torch.Tensor,
+        target: torch.Tensor,
+        root: Any,
+    ) -> Memory:
+        """The minimiser in a space for eta, what is known of it, and the space grown by the gradient there."""
+        L = problem.priors[0].operator
+        z = small.solve(eta)
+        image = _combine(space["V"], z, space["image"])
+        seen = _combine(space["QA"], _times(space["R_A"], z), whitened)
+        penalised = _combine(space["QL"], _times(space["R_L"], z), target)
+        shape = (-1, *([1] * (image.ndim - 1)))
+        force = eta.to(image.dtype).reshape(shape)
+        gradient = problem.physics.A_adjoint((seen - whitened) * root)
+        gradient = gradient + force * L.A_adjoint(penalised - target)
+        diagonal = getattr(L, "gram_diagonal", None)
+        if diagonal is not None:
+            gradient = gradient / (space["gram"].to(image.dtype).reshape(shape) + force * diagonal)
+        grown = self._grow(problem, space, gradient, root)
+        return {"image": image, "seen": seen, "penalised": penalised, **grown}
+
+    def _restarted(self, problem: Problem, memory: Memory, root: Any) -> Memory:
+        """The memory with spaces of the image and the last step to it only."""
+        memory = {**memory, **self._space(problem, memory["image"], memory["before"], root)}
+        if self.rule == "gcv":
+            space = self._space(problem, memory["probe_image"], memory["probe_before"], root)
+            memory.update({f"probe_{name}": value for name, value in space.items()})
+        return memory
+
+    def _space(self, problem: Problem, image: torch.Tensor, before: torch.Tensor | None, root: Any) -> Memory:
         """The space of an image and of the last step to it, with its factors and L x."""
         items, like = image.shape[0], problem.fidelity.data
         R = torch.zeros(items, 0, 0, dtype=torch.float64, device=image.device)
+        penalised = problem.priors[0].operator.A(image)
         space: Memory = {
             "V": image.new_zeros(items, 0, image[0].numel()),
             "QA": like.new_zeros(items, 0, like[0].numel()),
-            "QL": image.new_zeros(items, 0, problem.priors[0].operator.A(image)[0].numel()),
+            "QL": image.new_zeros(items, 0, penalised[0].numel()),
             "R_A": R,
             "R_L": R,
         }
-        for vector in (image,) if step is None else (image, step):
+        for vector in (image,) if before is None else (image, image - before):
             space = self._grow(problem, space, vector, root)
-        penalised = problem.priors[0].operator.A(image)
         return {**space, "penalised": penalised}
 
     def _grow(self, problem: Problem, space: Memory, vector: torch.Tensor, root: Any) -> Memory:
@@ -187,11 +226,32 @@ class MMGKS:
         return {"V": V, "QA": QA, "QL": QL, "R_A": R_A, "R_L": R_L}
 
 
-def _weighted(problem: Problem) -> tuple[torch.Tensor, Any]:
+def _projected(space: Memory, whitened: torch.Tensor, target: torch.Tensor) -> ProjectedProblem:
+    """The problem in a space."""
+    b = _dots(space["QA"], whitened)
+    tail = (inner(whitened, whitened).flatten().double() - b.square().sum(1)).clamp_min(0)
+    return ProjectedProblem.of(
+        space["R_A"], space["R_L"], b, _dots(space["QL"], target), tail=tail, size=whitened[0].numel()
+    )
+
+
+def _of_probe(memory: Memory) -> Memory:
+    """The space of the probe."""
+    names = ("V", "QA", "QL", "R_A", "R_L", "image", "penalised")
+    return {"gram": memory["gram"], **{name: memory[f"probe_{name}"] for name in names}}
+
+
+def _whitened(problem: Problem) -> tuple[torch.Tensor, Any]:
     """Data times the square root of their weights, and that root (1 where there are none)."""
     fidelity: Any = problem.fidelity
     root = 1.0 if fidelity.weights is None else fidelity.weights.sqrt()
     return fidelity.data * root, root
+
+
+def _signs(like: torch.Tensor, seed: int) -> torch.Tensor:
+    """Random signs, the same at every call and for every item."""
+    signs = torch.randint(2, like.shape[1:], generator=torch.Generator().manual_seed(seed))
+    return (2.0 * signs - 1.0).to(like).expand(like.shape)
 
 
 def _dots(columns: torch.Tensor, a: torch.Tensor) -> torch.Tensor:

@@ -43,10 +43,24 @@ class Problem:
                 f"bounds ({low}, {high}): give (low, high) with low < high, or None for no bound."
             )
 
+    @property
+    def linear(self) -> bool:
+        """Whether A is linear, so that it has an adjoint and a norm."""
+        return hasattr(self.physics, "A_adjoint")
+
     @cached_property
     def like(self) -> torch.Tensor:
-        """An image of zeros in the shape, dtype and device of solutions."""
-        return torch.zeros_like(self.physics.A_adjoint(torch.zeros_like(self.fidelity.data)))
+        """An image of zeros in the shape, dtype and device of solutions.
+
+        Raises
+        ------
+        Refusal
+            Where A is not linear, so that the data do not say what images look like.
+        """
+        if not self.linear:
+            raise Refusal(f"{type(self.physics).__name__} is not linear: give an image to start from.")
+        with torch.no_grad():
+            return torch.zeros_like(self.physics.A_adjoint(torch.zeros_like(self.fidelity.data)))
 
     @cached_property
     def norm(self) -> float:
@@ -54,6 +68,25 @@ class Problem:
         from imagereg.physics.certificate import operator_norm
 
         return operator_norm(self.physics, self.like)
+
+    def adjoint(self, image: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """A^T u, or J^T u with the Jacobian J of A at the image where A is not linear."""
+        return self.physics.A_adjoint(u) if self.linear else self.physics.A_vjp(image, u)
+
+    def scale(self, start: torch.Tensor | None = None) -> torch.Tensor:
+        """The span of grey values that solutions have, roughly, of each item, shaped (B, 1, ..., 1).
+
+        It is that of `start`, where that has any, or of the steepest-descent step t A^T y from 0.
+        """
+        with torch.no_grad():
+            given = None if start is None else _span(start)
+            if given is not None and bool((given > 0).all()):
+                return given
+            back = self.physics.A_adjoint(self.fidelity.estimate)
+            ahead = self.physics.A(back)
+            span = _span(back) * inner(back, back) / inner(ahead, ahead).clamp_min(torch.finfo(back.dtype).tiny)
+            span = torch.where(span > 0, span, torch.ones_like(span))
+            return span if given is None else torch.where(given > 0, given, span)
 
     def project(self, image: torch.Tensor) -> torch.Tensor:
         """The nearest image within the bounds."""
@@ -76,11 +109,17 @@ class Problem:
             return float(torch.stack([term.double().sum() for term in terms]).sum())
 
     def residual(self, image: torch.Tensor, *, forward: torch.Tensor | None = None) -> float:
-        """||A x - y|| / ||y|| over the whole batch."""
+        """||A x - y|| / ||y|| over the whole batch; y is the u that explains the data best."""
         with torch.no_grad():
             forward = self.physics.A(image) if forward is None else forward
-            data = self.fidelity.data
+            data = self.fidelity.estimate
             return float((forward - data).norm() / data.norm().clamp_min(torch.finfo(data.dtype).tiny))
+
+
+def _span(image: torch.Tensor) -> torch.Tensor:
+    flat = image.flatten(1)
+    span = torch.maximum(flat.amax(1) - flat.amin(1), flat.abs().amax(1))
+    return span.reshape(-1, *[1] * (image.ndim - 1))
 
 
 def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

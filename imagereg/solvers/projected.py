@@ -70,54 +70,71 @@ class ProjectedProblem:
         g = (self.a * self.b + t * self.l * self.w) / (self.a**2 + t * self.l**2)
         return (self.back @ g[..., None])[..., 0]
 
-    def misfit(self, t: torch.Tensor) -> torch.Tensor:
-        """||R_A z - b||^2 + tail at the minimisers for t of (B, n), shape (B, n); it grows with t."""
-        t = t[..., None]
+    def misfit(self, eta: torch.Tensor) -> torch.Tensor:
+        """||R_A z - b||^2 + tail at the minimisers for eta of (B, n), shape (B, n); it grows with eta."""
+        t = (eta / self.scale[:, None])[..., None]
         a, l, b, w = (v[:, None] for v in (self.a, self.l, self.b, self.w))  # noqa: E741
         part = t * l * (a * w - l * b) / (a**2 + t * l**2)
         return part.square().sum(-1) + self.tail[:, None]
 
-    def gcv(self, t: torch.Tensor) -> torch.Tensor:
-        """Generalised cross-validation M misfit / (M - sum a_j^2 / (a_j^2 + t l_j^2))^2, shape (B, n).
+    def fitted(self, eta: torch.Tensor) -> torch.Tensor:
+        """<b, R_A z> at the minimisers for eta of (B, n) and w = 0, shape (B, n).
 
-        The data outside the projected space count in both places.
+        Where the data are random signs, this is an estimate of the trace of the matrix that takes data to
+        fitted data, made from the Krylov space of the signs as Gauss quadrature makes it.
         """
-        a, l = self.a[:, None] ** 2, self.l[:, None] ** 2  # noqa: E741
-        fitted = (a / (a + t[..., None] * l)).sum(-1)
-        return self.size * self.misfit(t) / (self.size - fitted).clamp_min(1e-8).square()
+        t = (eta / self.scale[:, None])[..., None]
+        a, l, b = (v[:, None] for v in (self.a, self.l, self.b))  # noqa: E741
+        return (a**2 * b**2 / (a**2 + t * l**2)).sum(-1)
 
+    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logarithms (B,) of the least and the largest eta that make sense.
 
-# Bounds of t: beyond them one of the two terms is lost in the rounding of the other.
-LEAST, MOST = 1e-14, 1e4
+        Beyond them one of the two terms is lost in the rounding of the other.
+        """
+        return (1e-14 * self.scale).log(), (1e4 * self.scale).log()
 
 
 def discrepancy_root(problem: ProjectedProblem, delta: torch.Tensor) -> torch.Tensor:
     """eta (B,) with ||R_A z - b||^2 + tail = delta^2, by bisection of its logarithm.
 
     Where even the best fit misses by more than delta, as in small spaces, it is the least eta; where the
-    misfit never gets that large it is the most.
+    misfit never gets that large it is the largest.
     """
-    low = torch.full_like(problem.tail, LEAST).log()
-    high = torch.full_like(problem.tail, MOST).log()
+    low, high = problem.bounds()
     for _ in range(60):
         middle = (low + high) / 2
         above = problem.misfit(middle.exp()[:, None])[:, 0] > delta**2
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-    return ((low + high) / 2).exp() * problem.scale
+    return ((low + high) / 2).exp()
 
 
-def gcv_minimum(problem: ProjectedProblem) -> torch.Tensor:
-    """eta (B,) of least generalised cross-validation: a logarithmic grid, then two finer ones about its best."""
-    low = torch.full_like(problem.tail, LEAST).log()
-    high = torch.full_like(problem.tail, MOST).log()
+def gcv_minimum(problem: ProjectedProblem, probe: ProjectedProblem) -> torch.Tensor:
+    """eta (B,) of least generalised cross-validation M misfit / (M - trace)^2.
+
+    The trace comes from a probe of random signs in a space of its own. That of the problem's own space would
+    not do: it can never exceed the dimension of a space that the data themselves have picked, and the
+    parameter would sink as the space grows.
+
+    A logarithmic grid is searched, then two finer ones about its best.
+
+    References
+    ----------
+    Golub, Heath, Wahba, Technometrics 21 (1979) 215, doi:10.1080/00401706.1979.10489751; Golub, von Matt, J.
+    Comput. Graph. Stat. 6 (1997) 1, doi:10.1080/10618600.1997.10474725 (the trace).
+    """
+    low, high = problem.bounds()
     steps = torch.linspace(0, 1, 60, dtype=low.dtype, device=low.device)
     best = low
     for _ in range(3):
         grid = low[:, None] + (high - low)[:, None] * steps
-        best = grid.gather(1, problem.gcv(grid.exp()).argmin(1, keepdim=True))[:, 0]
+        eta = grid.exp()
+        free = (problem.size - probe.fitted(eta)).clamp_min(1e-8)
+        score = problem.size * problem.misfit(eta) / free.square()
+        best = grid.gather(1, score.argmin(1, keepdim=True))[:, 0]
         width = (high - low) / (len(steps) - 1)
         low, high = best - width, best + width
-    return best.exp() * problem.scale
+    return best.exp()
 
 
 def _norm(a: torch.Tensor) -> torch.Tensor:

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
-from imagereg.fidelities.base import Step
+from imagereg.fidelities.base import Fidelity, align
+from imagereg.priors.base import BoundedProx
 from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal, inner
 
 
-@runtime_checkable
-class Penalty(Protocol):
-    """A prior whose sub-problem over non-negative images has a solver."""
-
-    def fn(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The penalty of each item, shape (B,), or None where it has no value."""
-
-    def solve(self, s: torch.Tensor, gamma: Step, warm: Any = None) -> tuple[torch.Tensor, Any]:
-        """argmin over x >= 0 of 1/2 ||x - s||² + γ pen(x), and what makes the next call quicker."""
-
-
 @dataclass(frozen=True, eq=False)
 class Spiral:
-    """x+ = argmin_{x >= 0} 1/2 ||x - s||² + pen(x)/α,  s = x - ∇F(x)/α,  F(x) = f(A x).
+    """x+ = argmin_{x >= 0} 1/2 ||x - s||² + pen(x) / α,  s = x - ∇F(x) / α,  F(x) = f(A x).
 
     α is the Barzilai-Borwein curvature <d, ∇²F(x) d> / ||d||² along the last step d, in [smallest, largest].
     A step is taken when it makes Φ = F + pen smaller than the largest of its last `past` + 1 values by
@@ -37,6 +27,8 @@ class Spiral:
     ----------
     past : values of Φ that may be exceeded; 0 makes every step descend.
     decrease, growth : constants of the test, σ and η of the paper.
+    steepening : a step is too long, too, when it ends where f curves so many times more than where it
+        began: the likelihood of counts has a pole at A x = 0, next to which α is so large that x stands still.
     smallest, largest : bounds of α; at `largest` a step is taken whatever Φ says.
 
     References
@@ -48,39 +40,40 @@ class Spiral:
     past: int = 10
     decrease: float = 0.1
     growth: float = 2.0
+    steepening: float = 100.0
     smallest: float = 1e-30
     largest: float = 1e30
 
     def check(self, problem: Problem) -> None:
-        """Refuse several penalties, one whose sub-problem has no solver, and bounds other than x >= 0."""
+        """Refuse several penalties, one whose sub-problem has no solver, and bounds below 0."""
         if len(problem.priors) > 1:
             raise Refusal("SPIRAL takes one penalty; add the others to a PDHG or ADMM problem.")
         for prior in problem.priors:
-            if not isinstance(prior, Penalty):
+            if not isinstance(prior, BoundedProx):
                 raise Refusal(
-                    f"SPIRAL has no solver for {type(prior).__name__} over x >= 0; take PDHG, or a penalty "
-                    "of imagereg.priors with `solve`."
+                    f"SPIRAL has no solver for {type(prior).__name__} over x >= 0, for it has no "
+                    "`prox_within`; take PDHG."
                 )
-        if problem.bounds != (0, None):
-            raise Refusal(
-                f"SPIRAL keeps x >= 0 and the bounds are {problem.bounds}: give (0, None), or take PDHG."
-            )
-        if not hasattr(problem.fidelity, "curvature"):
-            raise Refusal(
-                f"SPIRAL needs the curvature of the data term, which {type(problem.fidelity).__name__} does "
-                "not offer; take FISTA or PDHG."
-            )
+        if problem.bounds[0] is None or problem.bounds[0] < 0:
+            raise Refusal(f"SPIRAL keeps x >= 0 and the bounds are {problem.bounds}: give (0, None).")
+        if type(problem.fidelity).curvature is Fidelity.curvature:
+            name = type(problem.fidelity).__name__
+            raise Refusal(f"SPIRAL needs the curvature of the data term, which {name} lacks; take PDHG.")
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
-        """The start; by default A^T y scaled so that its data have the sum of the measured ones."""
+        """The start; by default A^T y, scaled so that its projections sum up to the measured ones."""
         image = problem.project(self._start(problem) if start is None else start)
         forward = problem.physics.A(image)
-        gradient = self._gradient(problem, image, forward)
-        moved = problem.physics.A(gradient)
-        memory: Memory = {"image": image, "forward": forward, "gradient": gradient, "warm": None}
-        memory["curvature"] = self._curvature(problem, forward, moved, gradient, None)
-        memory["objectives"] = [self._objective(problem, image, forward)]
-        return memory
+        return {
+            "image": image,
+            "forward": forward,
+            "gradient": self._gradient(problem, image, forward),
+            "warm": None,
+            # Along the image itself: a direction along the gradient can have A d where A x is near 0,
+            # and there the likelihood of counts curves without bound.
+            "curvature": self._curvature(problem, forward, forward, image, None),
+            "objectives": [self._objective(problem, image, forward)],
+        }
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """One accepted step, with as many solutions of the sub-problem as it takes."""
@@ -103,10 +96,11 @@ class Spiral:
                 room = 8 * torch.finfo(image.dtype).eps * ceiling.abs()
                 least = self.decrease * alpha / 2 * inner(step, step)
                 good = reached.reshape_as(alpha) <= (ceiling + room).reshape_as(alpha) - least
+                good &= ~self._steepened(problem, memory["forward"], ahead)
                 good |= alpha >= self.largest
             first = good & ~done
             new = torch.where(first, trial, new)
-            forward = torch.where(_like(first, ahead), ahead, forward)
+            forward = torch.where(align(first.flatten(), ahead), ahead, forward)
             objective = torch.where(first.flatten(), reached, objective) if tested else None
             taken = torch.where(first, alpha, taken)
             done |= good
@@ -123,6 +117,12 @@ class Spiral:
             "solves": solves,
         }
 
+    def _steepened(self, problem: Problem, forward: torch.Tensor, ahead: torch.Tensor) -> torch.Tensor:
+        """Whether f curves much more at the end of a step, along it, than where it began."""
+        step = ahead - forward
+        before, after = (problem.fidelity.curvature(u, step) for u in (forward, ahead))
+        return (after > self.steepening * before).reshape(-1, *[1] * (problem.like.ndim - 1))
+
     def _curvature(
         self,
         problem: Problem,
@@ -133,20 +133,20 @@ class Spiral:
     ) -> torch.Tensor:
         """<A d, f''(A x) A d> / ||d||², shape (B, 1, ...); the last one where there was no step."""
         square = inner(step, step)
-        rise = problem.fidelity.curvature(forward, moved).reshape_as(square)  # type: ignore[attr-defined]
+        rise = problem.fidelity.curvature(forward, moved).reshape_as(square)
         alpha = rise / torch.where(square > 0, square, 1.0)
         fallback = torch.ones_like(alpha) if before is None else before
-        return torch.where((square > 0) & (alpha > 0), alpha, fallback)
+        return torch.where((square > 0) & (alpha > 0) & torch.isfinite(alpha), alpha, fallback)
 
     @staticmethod
     def _start(problem: Problem) -> torch.Tensor:
-        data = problem.fidelity.data
+        data = problem.fidelity.estimate
         back = problem.physics.A_adjoint(data)
         ahead = problem.physics.A(back)
         scale = inner(torch.ones_like(data), data) / inner(torch.ones_like(ahead), ahead).clamp_min(
             torch.finfo(data.dtype).tiny
         )
-        return back * _like(scale, back)
+        return back * align(scale.flatten(), back)
 
     @staticmethod
     def _gradient(problem: Problem, image: torch.Tensor, forward: torch.Tensor) -> torch.Tensor:
@@ -163,12 +163,10 @@ class Spiral:
         return value
 
     @staticmethod
-    def _solve(problem: Problem, s: torch.Tensor, gamma: torch.Tensor, warm: Any) -> tuple[torch.Tensor, Any]:
+    def _solve(
+        problem: Problem, s: torch.Tensor, gamma: torch.Tensor, warm: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if not problem.priors:
-            return s.clamp_min(0), None
-        return problem.priors[0].solve(s, gamma, warm)  # type: ignore[attr-defined]
-
-
-def _like(flag: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """A value of each item in as many axes as x has."""
-    return flag.reshape(-1, *[1] * (x.ndim - 1))
+            return problem.project(s), None
+        penalty: Any = problem.priors[0]
+        return penalty.prox_within(s, gamma, problem.bounds, warm)

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
-from napari_imagereg.jobs import Job, Look, VolumeJob, preview_looks
-from napari_imagereg.layers import contrast, result_keywords
+from napari_imagereg.jobs import Job, Look, preview_looks
+from napari_imagereg.layers import contrast, replace_layer, result_keywords
 from napari_imagereg.panels.data import DataPanel
 from napari_imagereg.panels.footer import Footer
 from napari_imagereg.panels.geometry import GeometryPanel
@@ -30,9 +30,9 @@ from napari_imagereg.panels.method import MethodPanel
 from napari_imagereg.panels.preview import PreviewPanel
 from napari_imagereg.panels.runs import RunsPanel
 from napari_imagereg.panels.steps import StepsPanel
+from napari_imagereg.runner import Runner
 from napari_imagereg.session import session_of
 from napari_imagereg.settings import Settings
-from napari_imagereg.volume import VolumeDialog, show_output, source_path
 
 LIVE = "preview"
 
@@ -49,18 +49,17 @@ class Workbench(QWidget):
         self.setAcceptDrops(True)
         self.setMinimumWidth(340)
         self.job = Job(self)
-        self.volume_job = VolumeJob(self)
-        self._queue: list[Recipe] = []
         self._live: Any = None
         self._recipe: Recipe | None = None
 
         self.data = DataPanel(self.session, napari_viewer)
-        self.geometry = GeometryPanel(self.session)
+        self.physics = GeometryPanel(self.session)
         self.steps = StepsPanel(self.session)
         self.method = MethodPanel(self.session)
         self.preview = PreviewPanel(self.session)
         self.runs = RunsPanel(self.session, napari_viewer)
         self.footer = Footer()
+        self.runner = Runner(self.session, napari_viewer, self.footer, self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(2, 2, 2, 2)
         outer.setSpacing(2)
@@ -69,7 +68,7 @@ class Workbench(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(2, 2, 8, 2)
         column.setSpacing(2)
-        for panel in (self.data, self.geometry, self.steps, self.method, self.preview, self.runs):
+        for panel in (self.data, self.physics, self.steps, self.method, self.preview, self.runs):
             column.addWidget(panel)
         column.addStretch()
         scroll = QScrollArea()
@@ -100,10 +99,10 @@ class Workbench(QWidget):
 
     def _connect(self) -> None:
         session, footer = self.session, self.footer
-        for panel in (self.data, self.geometry, self.runs):
+        for panel in (self.data, self.physics, self.runs):
             panel.failed.connect(self.fail)
-        self.geometry.find_centre.connect(self.find_centre)
-        self.geometry.sweep.connect(self.sweep)
+        self.physics.find_centre.connect(self.find_centre)
+        self.physics.sweep.connect(self.sweep)
         self.steps.look.connect(self.look_at_step)
         self.method.edited.connect(self.preview.edited)
         self.method.suggest.connect(self.suggest)
@@ -114,17 +113,12 @@ class Workbench(QWidget):
         self.runs.export.connect(self.export)
         footer.keep.connect(self.job.stop_and_keep)
         footer.cancel.connect(self.cancel)
-        footer.volume.connect(self.ask_volume)
-        footer.batch.connect(self.ask_batch)
         footer.copy.connect(self.copy_as)
         footer.save.connect(self.save_recipe)
         footer.load.connect(self.ask_recipe)
         self.job.failed.connect(self.fail)
-        self.job.ended.connect(lambda: footer.set_busy(self.volume_job.running, can_keep=False))
-        self.volume_job.progressed.connect(self._show_volume_progress)
-        self.volume_job.finished.connect(self._show_volume)
-        self.volume_job.failed.connect(self._volume_failed)
-        self.volume_job.ended.connect(lambda: footer.set_busy(self.job.running))
+        self.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
+        self.runner.job.ended.connect(lambda: footer.set_busy(self.job.running))
         self.destroyed.connect(self.job.cancel)
 
     # ------------------------------------------------------------------ small things
@@ -143,10 +137,9 @@ class Workbench(QWidget):
         if self.job.running:
             self.job.cancel()
             self._drop_live()
-        if self.volume_job.running:
-            self._queue = []
+        if self.runner.job.running:
             self.footer.cancel_button.setText("Cancelling\N{HORIZONTAL ELLIPSIS}")
-            self.volume_job.cancel()
+            self.runner.cancel()
 
     # ------------------------------------------------------------------ preview
     def start_preview(self) -> None:
@@ -254,7 +247,7 @@ class Workbench(QWidget):
         self._small_job(
             "finding the centre of rotation",
             lambda: find_centre(self._before_centre()),
-            self.geometry.show_estimate,
+            self.physics.show_estimate,
         )
 
     def sweep(self, columns: list[float]) -> None:
@@ -269,7 +262,7 @@ class Workbench(QWidget):
             return columns, centre_sweep(ready, columns)
 
         self._small_job(
-            "reconstructing the sweep", work, lambda found: self.geometry.show_sweep(found[0], found[1])
+            "reconstructing the sweep", work, lambda found: self.physics.show_sweep(found[0], found[1])
         )
 
     def look_at_step(self, name: str) -> None:
@@ -292,21 +285,11 @@ class Workbench(QWidget):
         def show(pair: Any) -> None:
             before, after = (np.asarray(m.data[...], dtype=np.float32) for m in pair)
             for label, array in (("before", before), ("after", after)):
-                self._replace_layer(f"{name} {label}", array)
+                replace_layer(self.viewer, measurement, f"{name} {label}", array)
             if before.shape == after.shape:
-                self._replace_layer(f"{name} difference", after - before, colormap="PiYG")
+                replace_layer(self.viewer, measurement, f"{name} difference", after - before, colormap="PiYG")
 
         self._small_job(f"running {name}", work, show)
-
-    def _replace_layer(self, name: str, array: Any, **more: Any) -> None:
-        if name in self.viewer.layers:
-            self.viewer.layers.remove(name)
-        pixel = self.session.measurement.geometry.pixel if self.session.measurement.geometry else 1.0  # type: ignore[union-attr]
-        unit = "mm" if self.session.measurement.geometry else "pixel"  # type: ignore[union-attr]
-        self.viewer.add_image(
-            array, name=name, scale=(pixel,) * array.ndim, units=(unit,) * array.ndim,
-            contrast_limits=contrast(array), **more,
-        )  # fmt: skip
 
     def suggest(self) -> None:
         """Find the main parameter of the method from the data, on the preview's slice."""
@@ -389,82 +372,6 @@ class Workbench(QWidget):
             except ImageregError as error:
                 self.fail(str(error))
 
-    # ------------------------------------------------------------------ whole volume
-    def ask_volume(self) -> None:
-        """Ask where to and show what it takes, then run the whole volume in a process of its own."""
-        if self.session.measurement is None:
-            self.fail("open some data first.")
-            return
-        try:
-            dialog = VolumeDialog(self.session, self)
-        except ImageregError as error:
-            self.fail(str(error))
-            return
-        if dialog.exec():
-            self.start_volume(dialog.folder())
-
-    def start_volume(self, folder: Path) -> None:
-        """Run the whole volume into a folder."""
-        self.footer.show_error("")
-        try:
-            path = source_path(self.session, folder)
-            recipe = self.session.recipe(folder=folder)
-        except ImageregError as error:
-            self.fail(str(error))
-            return
-        self._start(recipe.with_values({"input.path": str(path)}))
-
-    def ask_batch(self) -> None:
-        """Run the same recipe on every scan of a folder, one after the other."""
-        name = QFileDialog.getExistingDirectory(self, "Run this recipe on every scan of a folder")
-        if not name:
-            return
-        suffix = self.session.path.suffix if self.session.path else ".h5"
-        files = sorted(p for p in Path(name).iterdir() if p.suffix == suffix)
-        if not files:
-            self.fail(f"{name} holds no {suffix} files.")
-            return
-        recipe = self.session.recipe()
-        results = Path(name) / "imagereg-results"
-        self._queue = [
-            recipe.with_values({"input.path": str(file), "output.folder": str(results / file.stem)})
-            for file in files
-        ]
-        self._start(self._queue.pop(0))
-
-    def _start(self, recipe: Recipe) -> None:
-        folder = Path(recipe.output.folder)
-        self.footer.set_busy(True, can_keep=False)
-        self.footer.show_progress(0.0, "starting a process")
-        self.volume_job.start(recipe, folder.with_name(f"{folder.name}.recipe.yaml"))
-
-    def _show_volume_progress(self, event: dict[str, Any]) -> None:
-        remaining = event.get("remaining")
-        eta = "" if remaining is None else f", {int(remaining // 60)}:{int(remaining % 60):02d} to go"
-        self.footer.show_progress(event.get("fraction"), f"{event['event']}: {event['message'][:60]}{eta}")
-
-    def _show_volume(self, folder: str) -> None:
-        layer = show_output(self.viewer, Path(folder))
-        self.footer.show_progress(1.0, f"{Path(folder).name} is complete")
-        account = layer.metadata.get("imagereg", {})
-        self.session.add_run(
-            method=account.get("method", ""),
-            parameters=account.get("parameters", {}),
-            iterations=account.get("iterations", 0),
-            seconds=account.get("seconds", {}).get("total", 0.0),
-            residual=account.get("metrics", {}).get("residual"),
-            metrics=account.get("metrics", {}),
-            layer=layer.name,
-            recipe=account.get("recipe", ""),
-        )
-        if self._queue:
-            self._start(self._queue.pop(0))
-
-    def _volume_failed(self, sentence: str) -> None:
-        self.fail(sentence)
-        if self._queue:
-            self._start(self._queue.pop(0))
-
     # ------------------------------------------------------------------ drag and drop, end
     def dragEnterEvent(self, event: Any) -> None:
         """Accept files."""
@@ -483,5 +390,5 @@ class Workbench(QWidget):
     def closeEvent(self, event: Any) -> None:
         """End the preview and stop following the volume, which goes on."""
         self.job.cancel()
-        self.volume_job.forget()
+        self.runner.job.forget()
         super().closeEvent(event)

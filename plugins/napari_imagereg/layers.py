@@ -102,3 +102,19 @@ def contrast(array: Any) -> tuple[float, float]:
     array = np.asarray(array)
     step = tuple(slice(None, None, max(1, n // 128)) for n in array.shape)
     return grey_range(np.asarray(array[step], dtype=np.float64))
+
+
+def replace_layer(viewer: Any, measurement: Measurement, name: str, array: Any, **more: Any) -> Any:
+    """Add a layer in the measurement's space, in place of the one of the same name."""
+    if name in viewer.layers:
+        viewer.layers.remove(name)
+    pixel = measurement.geometry.pixel if measurement.geometry else 1.0
+    unit = "mm" if measurement.geometry else "pixel"
+    return viewer.add_image(
+        array,
+        name=name,
+        scale=(pixel,) * array.ndim,
+        units=(unit,) * array.ndim,
+        contrast_limits=contrast(array),
+        **more,
+    )

@@ -47,7 +47,7 @@ class Plot(QWidget):
         """The points of each curve."""
         return self._curves
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw frame, curves and their last values."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)

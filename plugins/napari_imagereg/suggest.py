@@ -40,4 +40,6 @@ def suggestion(recipe: Recipe, measurement: Measurement, row: int) -> Suggestion
     by = "held_out" if part.geometry is not None else "discrepancy"
     found: Any = choose(method, part.ready(device=device), by=by)
     tried = tuple(float(row[method.main]) for row in found.curve)
-    return Suggestion(method.main, float(found.value), by, tried, tuple(float(row["score"]) for row in found.curve))
+    return Suggestion(
+        method.main, float(found.value), by, tried, tuple(float(row["score"]) for row in found.curve)
+    )

@@ -60,5 +60,5 @@ def workbench(viewer: Any, qtbot: Any) -> Iterator[Any]:
     viewer.window.add_dock_widget(bench, name="imagereg", area="right")
     yield bench
     bench.job.cancel()
-    bench.volume_job.forget()
+    bench.runner.job.forget()
     qtbot.wait(50)

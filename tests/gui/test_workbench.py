@@ -181,9 +181,9 @@ def test_the_centre_is_found_swept_and_taken(viewer: Any, workbench: Any, qtbot:
     qtbot.waitUntil(lambda: workbench.session.centre is not None, timeout=60000)
     found = workbench.session.centre
     workbench.sweep([found - 2, found, found + 2])
-    qtbot.waitUntil(lambda: workbench.geometry.strip.count() == 3, timeout=60000)
-    item = workbench.geometry.strip.item(2)
-    workbench.geometry.strip.itemClicked.emit(item)
+    qtbot.waitUntil(lambda: workbench.physics.strip.count() == 3, timeout=60000)
+    item = workbench.physics.strip.item(2)
+    workbench.physics.strip.itemClicked.emit(item)
     assert workbench.session.centre == pytest.approx(found + 2, abs=0.01)
     assert {"centre": {"column": workbench.session.centre}} in list(workbench.session.recipe().preprocess)
 
@@ -238,7 +238,7 @@ def test_the_whole_volume_runs_in_a_process_of_its_own(
 
     write_raw_scan(tmp_path / "scan.h5", columns=64, rows=3, views=40, seed=1)
     workbench.data.open_path(tmp_path / "scan.h5")
-    workbench.start_volume(tmp_path / "out")
+    workbench.runner.start(tmp_path / "out")
     qtbot.waitUntil(lambda: len(workbench.session.runs) == 1 or bool(workbench.footer.error()), timeout=90000)
     assert workbench.footer.error() == ""
     run = workbench.session.runs[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def read_disc(shared: Path) -> tuple[Any, Any]:
     from skimage.io import imread
 
     scan = ir.read(shared / "htc2022" / "ta_full_a_1.mat")
+    scan = replace(scan, volume=ir.Volume((512, 512), 0.14832))  # the grid of the published masks
     return scan, imread(shared / "htc2022" / "gt" / "ta_category7.png") > 0
 
 

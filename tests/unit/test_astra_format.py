@@ -131,7 +131,7 @@ def test_mirrored_scenes_give_the_same_data(geometry: Any, volume: ir.Volume, ki
 )
 def test_astra_sees_our_images_as_we_do(geometry: Any, volume: ir.Volume, kind: str) -> None:
     """A lopsided scene projected by ASTRA from our image, row 0 at the top, against exact line integrals."""
-    scan, grid = replace(geometry, columns=61, pixel=0.3), ir.Volume((90, 80), 0.125, (1.0, -2.0))
+    scan, grid = replace(geometry, columns=61, pixel=0.3), ir.Volume((180, 160), 0.0625, (1.0, -2.0))
     bodies = Ellipsoids([1.0, 0.7], [[0.0, -3.5], [3.0, 0.5]], [[2.0, 1.2], [1.5, 1.0]], [0.5, 0.0])
     projection, window = to_astra(scan, grid)
     projector = astra.create_projector("line" if kind == "parallel" else "line_fanflat", projection, window)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -212,7 +213,7 @@ def test_maid_decreases_the_exact_objective_at_every_step() -> None:
     ):
         objectives.append(problem.objective(state.memory["theta"]))
         assert state.values["lower"] - 1e-12 <= objectives[-1] <= state.values["upper"] + 1e-12
-    assert all(b < a for a, b in zip(objectives[:-1], objectives[1:], strict=True))
+    assert all(b < a for a, b in pairwise(objectives))
     assert objectives[-1] - problem.least() < 0.1 * (objectives[0] - problem.least())
 
 
@@ -224,10 +225,9 @@ def test_maid_lands_where_a_grid_search_does(start: float, accuracy: float) -> N
     values = [upper.value(solve_lower(lower, t[None], noisy, accuracy=1e-3).image) for t in grid]
     best = float(grid[int(np.argmin(values))])
     first = torch.tensor([start], dtype=torch.float64)
-    for state in MAID(accuracy=accuracy, residual=accuracy).iterate(
+    *_, state = MAID(accuracy=accuracy, residual=accuracy).iterate(
         lower, upper, first, total=60, budget=50_000, tolerance=1e-3
-    ):
-        pass
+    )
     assert float(state.memory["theta"][0]) == pytest.approx(best, abs=0.1)
     assert state.values["objective"] <= min(values) * 1.001
     assert state.finished.startswith("gradient at most")
@@ -241,7 +241,7 @@ def test_maid_measures_constants_where_none_are_proven_and_says_so() -> None:
         values.append(state.values["objective"])
         assert state.values["certified"] == 0
         assert state.values["bound"] <= state.values["hypergradient"]
-    assert all(b < a for a, b in zip(values[:-1], values[1:], strict=True))
+    assert all(b < a for a, b in pairwise(values))
 
 
 def test_maid_stops_at_its_budget() -> None:
@@ -260,8 +260,7 @@ def test_maid_stops_at_its_budget() -> None:
 def test_hoag_reaches_the_least_value_of_a_quadratic(schedule: str) -> None:
     problem = Quadratic(7, size=4, shift=0.4)
     hoag = HOAG(schedule=schedule)  # type: ignore[arg-type]
-    for state in hoag.iterate(problem, Upper(problem), torch.zeros(4, dtype=torch.float64), total=400):
-        pass
+    *_, state = hoag.iterate(problem, Upper(problem), torch.zeros(4, dtype=torch.float64), total=400)
     assert problem.objective(state.memory["theta"]) == pytest.approx(problem.least(), rel=1e-5)
 
 
@@ -299,8 +298,9 @@ def test_hoag_solves_ridge_regression() -> None:
         return Prediction().value(x)
 
     best = minimize_scalar(f, bounds=(-8, 6), method="bounded", options={"xatol": 1e-8}).x
-    for state in HOAG().iterate(Ridge(), Prediction(), torch.tensor([-3.0]).double(), total=200, tolerance=1e-7):
-        pass
+    *_, state = HOAG().iterate(
+        Ridge(), Prediction(), torch.tensor([-3.0]).double(), total=200, tolerance=1e-7
+    )
     assert float(state.memory["theta"][0]) == pytest.approx(best, abs=1e-3)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
+from toy_methods import Dense, Ridge, Smooth, SoftThreshold
 
 from imagereg.choose.base import choose, iterate_choice, make_rule
 from imagereg.choose.noise_level import estimate, noise_level
@@ -16,8 +17,6 @@ from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.physics import GaussianNoise, PoissonNoise, RelativeNoise, identity
-
-from toy_methods import Dense, Ridge, Smooth, SoftThreshold
 
 
 def gauss(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -36,7 +35,7 @@ def ill_posed(seed: int = 0, n: int = 24, m: int = 32, sigma: float = 0.02) -> M
 
 
 def hills(sigma: float = 0.5, n: int = 64, seed: int = 0) -> Measurement:
-    """A draw from the prior that `Smooth` assumes, and white noise: the best strength is sigma^2 on average."""
+    """A draw from the prior that `Smooth` assumes, and white noise: the best strength is near sigma^2."""
     wave = 2 - 2 * torch.cos(2 * math.pi * torch.arange(n, dtype=torch.float64) / n)
     laplacian = wave[:, None] + wave[None, :]
     laplacian[0, 0] = math.inf
@@ -214,9 +213,7 @@ def test_several_parameters_are_chosen_together() -> None:
     truth = torch.full((1, 1, 32, 32), 0.25).double()
     data = truth + 0.1 * gauss(1, 1, 32, 32, seed=9) - 0.25
     measurement = Measurement(data, physics=identity(), noise=GaussianNoise(0.1), truth=truth)
-    choice = choose(
-        SoftThreshold(), measurement, by="truth", vary={"shift": (-1, 1), "strength": (1e-2, 10)}
-    )
+    choice = choose(SoftThreshold(), measurement, by="truth", vary={"shift": (-1, 1), "strength": (1e-2, 10)})
     assert choice.values["shift"] == pytest.approx(0.25, abs=0.03)
     assert choice.values["strength"] > 0.2
     with pytest.raises(UsageError, match="see `values`"):
@@ -248,7 +245,9 @@ def test_states_show_the_trial_and_the_last_one_holds_the_choice() -> None:
 def test_the_same_seed_gives_the_same_choice_and_leaves_the_callers_numbers_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    values = [choose(Smooth(), hills(n=24), by="held_out", vary={"strength": (1e-2, 1e3)}).value for _ in "ab"]
+    values = [
+        choose(Smooth(), hills(n=24), by="held_out", vary={"strength": (1e-2, 1e3)}).value for _ in "ab"
+    ]
     assert values[0] == values[1]
     assert torch.equal(before, torch.random.get_rng_state())
 

@@ -42,7 +42,13 @@ def test_root_stops_when_the_value_is_close_and_names_the_nearer_end_without_a_r
 
 @pytest.mark.parametrize("place", [0.0, 0.07, 0.33, 0.6, 0.95, 1.0])
 @pytest.mark.parametrize(
-    "shape", [lambda t: t * t, lambda t: math.expm1(4 * t) - 4 * t, lambda t: abs(t), lambda t: -math.exp(-50 * t * t)]
+    "shape",
+    [
+        lambda t: t * t,
+        lambda t: math.expm1(4 * t) - 4 * t,
+        lambda t: abs(t),
+        lambda t: -math.exp(-50 * t * t),
+    ],
 )
 def test_minimum_of_functions_with_one_valley(place: float, shape: Callable[[float], float]) -> None:
     found, count = drive(minimum(0.01), lambda t: shape(t - place))

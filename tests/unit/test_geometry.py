@@ -74,7 +74,7 @@ def test_the_axis_falls_on_the_centre_of_rotation(kind: Any, tilt: float) -> Non
 def test_offsets_add_up() -> None:
     jitter = np.stack([np.linspace(-1, 1, 6), np.linspace(0, 2, 6)], axis=1)
     cone = replace(CONE, detector_offset=(0.5, -0.25), shifts=jitter)
-    np.testing.assert_allclose(cone.offsets, jitter + [0.5, -0.25])
+    np.testing.assert_allclose(cone.offsets, jitter + np.array([0.5, -0.25]))
     straight, moved = CONE.vectors(), cone.vectors()
     np.testing.assert_allclose(moved.source, straight.source)
     shift = moved.centre - straight.centre

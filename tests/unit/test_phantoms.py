@@ -249,7 +249,7 @@ def test_an_image_is_projected_by_our_own_projector() -> None:
     image = foam(48, seed=1)
     exact = simulate(foam, single, seed=1)
     scan = simulate(image, single)
-    assert np.linalg.norm(scan.data - exact.data) < 0.03 * np.linalg.norm(exact.data)
+    assert np.linalg.norm(scan.data - exact.data) < 0.05 * np.linalg.norm(exact.data)
     stack = simulate(np.stack([image, 0 * image]), geometry)
     np.testing.assert_allclose(stack.data[:, 0], scan.data, rtol=1e-5, atol=1e-5)
     assert not stack.data[:, 1].any()

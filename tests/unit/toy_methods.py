@@ -20,10 +20,10 @@ class Dense(deepinv.physics.LinearPhysics):
         super().__init__()
         self.matrix = matrix
 
-    def A(self, x: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: D102
+    def A(self, x: torch.Tensor, **_: Any) -> torch.Tensor:
         return x @ self.matrix.T
 
-    def A_adjoint(self, y: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: D102
+    def A_adjoint(self, y: torch.Tensor, **_: Any) -> torch.Tensor:
         return y @ self.matrix
 
 

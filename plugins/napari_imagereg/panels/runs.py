@@ -184,7 +184,7 @@ class RunsPanel(Panel):
         self._session.remove_run(run.number)
 
     def _compare(self) -> None:
-        mode = self._mode.currentText()
+        mode: Any = self._mode.currentText()
         first, second = self._session.tagged("A"), self._session.tagged("B")
         layers = [self._layer(run) for run in (first, second) if run is not None]
         if mode != "off" and (len(layers) < 2 or None in layers):

@@ -1,0 +1,384 @@
+"""Bilevel learning: is the certificate true, does MAID land where a search does, dB against work beside HOAG.
+
+    python benchmarks/bilevel.py quadratic      exact hypergradients against the certificate, random draws
+    python benchmarks/bilevel.py rof            one parameter: MAID and HOAG against a grid search
+    python benchmarks/bilevel.py tv             two log-parameters on natural images
+    python benchmarks/bilevel.py foe --solver maid      (or hoag) Field of Experts on natural images
+    python benchmarks/bilevel.py table          print what is there, write bilevel.json and foe.png
+
+Training images come from scikit-image, test images are Set12 of the shared folder (IMAGEREG_SHARED).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imagereg.choose.bilevel import LowerLevel, MeanSquaredError, UpperLevel
+from imagereg.choose.field_of_experts import FieldOfExperts
+from imagereg.choose.hoag import HOAG
+from imagereg.choose.hypergradient import hypergradient, solve_lower
+from imagereg.choose.learn import psnr
+from imagereg.choose.maid import MAID
+from imagereg.choose.smoothed_tv import SmoothedTV
+
+ROOT = Path(__file__).resolve().parents[1]
+SIGMA = 0.1
+PICTURES = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "rocket",
+    "coins",
+    "moon",
+    "brick",
+    "grass",
+    "gravel",
+    "immunohistochemistry",
+)
+
+
+def training(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean and noisy (10, 1, size, size): the middle of scikit-image's pictures at half resolution."""
+    import skimage.color
+    import skimage.data
+
+    random = np.random.default_rng(1)
+    clean = []
+    for name in PICTURES:
+        picture = np.asarray(getattr(skimage.data, name)())
+        grey = skimage.color.rgb2gray(picture) if picture.ndim == 3 else picture / 255.0
+        rows, columns = (n // 2 * 2 for n in grey.shape)
+        half = grey[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+        top, left = (half.shape[0] - size) // 2, (half.shape[1] - size) // 2
+        clean.append(half[top : top + size, left : left + size])
+    stack = np.stack(clean)[:, None]
+    noisy = stack + SIGMA * random.standard_normal(stack.shape)
+    return torch.from_numpy(stack), torch.from_numpy(noisy)
+
+
+def testing(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean and noisy (12, 1, size, size): the middle of the Set12 images."""
+    import skimage.io
+
+    folder = Path(os.environ.get("IMAGEREG_SHARED", ROOT.parent / "shared")) / "data" / "set12"
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        raise SystemExit(f"no Set12 images at {folder}: set IMAGEREG_SHARED")
+    random = np.random.default_rng(2)
+    clean = []
+    for file in files:
+        picture = np.asarray(skimage.io.imread(file), dtype=np.float64) / 255.0
+        top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
+        clean.append(picture[top : top + size, left : left + size])
+    stack = np.stack(clean)[:, None]
+    return torch.from_numpy(stack), torch.from_numpy(stack + SIGMA * random.standard_normal(stack.shape))
+
+
+def mean_psnr(images: torch.Tensor, truth: torch.Tensor) -> float:
+    """Mean of the PSNR of each image."""
+    return float(np.mean([psnr(x, t) for x, t in zip(images, truth, strict=True)]))
+
+
+# ------------------------------------------------------------------ quadratic
+class Quadratic(LowerLevel):
+    """h = 1/2 ||A2 x + A3 t - b2||^2 with A uniform on [0, 1]."""
+
+    def __init__(self, random: np.random.Generator, rows: int, size: int) -> None:
+        self.A1, self.A2, self.A3 = (torch.from_numpy(random.random((rows, size))) for _ in range(3))
+        self.b1, self.b2 = (torch.from_numpy(random.random(rows)) for _ in range(2))
+        self.H, self.J = self.A2.T @ self.A2, self.A2.T @ self.A3
+        eigenvalues = torch.linalg.eigvalsh(self.H)
+        self.convexity, self._smooth = float(eigenvalues[0]), float(eigenvalues[-1])
+        self.data = torch.zeros(size, dtype=torch.float64)
+
+    def energy(self, x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        """h(x, theta)."""
+        return 0.5 * (self.A2 @ x + self.A3 @ theta - self.b2).square().sum()
+
+    def gradient(self, x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        """Gradient in x."""
+        return self.H @ x + self.J @ theta - self.A2.T @ self.b2
+
+    def smoothness(self, theta: torch.Tensor) -> float:
+        """Largest eigenvalue of H."""
+        return self._smooth
+
+    def lipschitz(self, x: torch.Tensor, theta: torch.Tensor) -> tuple[float, float]:
+        """H and J are constant."""
+        return 0.0, 0.0
+
+    def solution(self, theta: torch.Tensor) -> torch.Tensor:
+        """x(theta)."""
+        return torch.linalg.solve(self.H, self.A2.T @ (self.b2 - self.A3 @ theta))
+
+    def least(self) -> float:
+        """min over theta of g(x(theta)), by least squares."""
+        slope = -self.A1 @ torch.linalg.solve(self.H, self.J)
+        offset = self.A1 @ torch.linalg.solve(self.H, self.A2.T @ self.b2) - self.b1
+        theta = torch.linalg.lstsq(slope, -offset[:, None], driver="gelsd").solution[:, 0]
+        return Fit(self).value(self.solution(theta))
+
+
+class Fit(UpperLevel):
+    """g = 1/2 ||A1 x - b1||^2."""
+
+    def __init__(self, of: Quadratic) -> None:
+        self.of = of
+        self.lipschitz = float(torch.linalg.eigvalsh(of.A1.T @ of.A1)[-1])
+
+    def value(self, x: torch.Tensor) -> float:
+        """g(x)."""
+        return float(0.5 * (self.of.A1 @ x - self.of.b1).square().sum())
+
+    def gradient(self, x: torch.Tensor) -> torch.Tensor:
+        """Gradient in x."""
+        return self.of.A1.T @ (self.of.A1 @ x - self.of.b1)
+
+
+def quadratic(draws: int = 500) -> dict[str, Any]:
+    """True error of the hypergradient over its bound, and descent of the exact objective under MAID."""
+    random = np.random.default_rng(0)
+    ratios = []
+    for _ in range(draws):
+        problem = Quadratic(random, 1000, 10)
+        upper, theta = Fit(problem), torch.from_numpy(random.standard_normal(10))
+        accuracy, residual = 10.0 ** random.uniform(-6, 0, 2)
+        start = torch.from_numpy(random.standard_normal(10))
+        found = hypergradient(problem, upper, theta, start=start, accuracy=accuracy, residual=residual)
+        right = upper.gradient(problem.solution(theta))
+        exact = -problem.J.T @ torch.linalg.solve(problem.H, right)
+        ratios.append(float((found.direction - exact).norm()) / found.bound)
+    problem = Quadratic(np.random.default_rng(1), 1000, 10)
+    upper = Fit(problem)
+    objective = [upper.value(problem.solution(torch.zeros(10, dtype=torch.float64)))]
+    inside = True
+    for state in MAID(step=1e-3, grow_accuracy=1.25).iterate(
+        problem, upper, torch.zeros(10, dtype=torch.float64), total=200
+    ):
+        objective.append(upper.value(problem.solution(state.memory["theta"])))
+        inside &= state.values["lower"] <= objective[-1] * (1 + 1e-12) <= state.values["upper"] * (1 + 1e-11)
+    steps = np.diff(objective)
+    return {
+        "draws": draws,
+        "violations": int(sum(r > 1 for r in ratios)),
+        "largest_ratio": max(ratios),
+        "median_ratio": float(np.median(ratios)),
+        "maid_steps": len(steps),
+        "maid_steps_that_increase_f": int((steps > 0).sum()),
+        "f_within_its_bounds": bool(inside),
+        "f_first": objective[0],
+        "f_last": objective[-1],
+        "f_least": problem.least(),
+    }
+
+
+# ------------------------------------------------------------------ one-parameter ROF
+def rof() -> dict[str, Any]:
+    """The learned log strength of smoothed TV against a grid search of the training error."""
+    clean, noisy = training(64)
+    lower, upper = SmoothedTV(noisy, smoothing=1e-2), MeanSquaredError(clean)
+    grid = np.linspace(-6, 0, 121)
+    values, image = [], noisy
+    for t in grid:
+        image = solve_lower(lower, torch.tensor([t]), image, accuracy=1e-3).image
+        values.append(upper.value(image))
+    best = int(np.argmin(values))
+    rows = []
+    for start in (-6.0, -3.0, 0.0):
+        for eps in (1e-1, 1e-3, 1e-5):
+            solvers = {"MAID": MAID(accuracy=eps, residual=eps, step=0.1), "HOAG": HOAG(accuracy=eps)}
+            for name, solver in solvers.items():
+                began = time.perf_counter()
+                first = torch.tensor([start], dtype=torch.float64)
+                *_, last = solver.iterate(lower, upper, first, total=40, budget=20_000, tolerance=1e-3)
+                rows.append(
+                    {
+                        "solver": name,
+                        "start": start,
+                        "eps0": eps,
+                        "log_strength": float(last.memory["theta"][0]),
+                        "excess": last.values["objective"] / values[best] - 1,
+                        "steps": last.iteration,
+                        "work": last.values["work"],
+                        "finished": last.finished,
+                        "seconds": time.perf_counter() - began,
+                    }
+                )
+    return {"grid_best": float(grid[best]), "grid_step": 0.05, "grid_value": values[best], "runs": rows}
+
+
+# ------------------------------------------------------------------ two-parameter TV
+def tv() -> dict[str, Any]:
+    """Training loss and test PSNR against work, theta = (log strength, log smoothing) from (-5, -5)."""
+    clean, noisy = training(96)
+    upper, lower = MeanSquaredError(clean), SmoothedTV(noisy, isotropic=False)
+    true, spoilt = testing(128)
+    test = SmoothedTV(spoilt, isotropic=False)
+    solvers: dict[str, Any] = {
+        f"MAID {eps:g}": MAID(accuracy=eps, residual=eps, step=0.1) for eps in (1e-1, 1e-3, 1e-5)
+    }
+    solvers |= {f"HOAG {kind}": HOAG(schedule=kind) for kind in ("quadratic", "cubic", "exponential")}
+    rows, curves = [], {}
+    for name, solver in solvers.items():
+        began, curve, last = time.perf_counter(), [], None
+        first = torch.tensor([-5.0, -5.0], dtype=torch.float64)
+        for last in solver.iterate(lower, upper, first, total=60, budget=4_000):
+            curve.append([last.values["work"], last.values["objective"]])
+        assert last is not None
+        seconds = time.perf_counter() - began
+        theta = last.memory["theta"]
+        result = solve_lower(test, theta, spoilt, accuracy=1e-2).image
+        curves[name] = curve
+        rows.append(
+            {
+                "solver": name,
+                "theta": [round(float(t), 4) for t in theta],
+                "training_loss": last.values["objective"],
+                "training_psnr": psnr(last.image, clean),
+                "test_psnr": mean_psnr(result, true),
+                "steps": last.iteration,
+                "work": last.values["work"],
+                "certified": last.values.get("certified"),
+                "finished": last.finished,
+                "seconds": seconds,
+            }
+        )
+    noise = {"training_psnr": psnr(noisy, clean), "test_psnr": mean_psnr(spoilt, true)}
+    return {"noisy": noise, "runs": rows, "curves": curves}
+
+
+# ------------------------------------------------------------------ Field of Experts
+def foe(name: str, folder: Path, budget: float) -> dict[str, Any]:
+    """Filters learned from 10 crops of 64 x 64; loss and test PSNR against work, filters kept."""
+    clean, noisy = training(64)
+    true, spoilt = testing(128)
+    upper, lower = MeanSquaredError(clean), FieldOfExperts(noisy, filters=16, size=5)
+    test = FieldOfExperts(spoilt, filters=16, size=5)
+    solver: Any = {
+        "maid": MAID(accuracy=1e-1, residual=1e-1, step=0.1),
+        "hoag": HOAG(accuracy=1e-1, step=0.1),
+        "hoag_exponential": HOAG(accuracy=1e-1, step=0.1, schedule="exponential"),
+    }[name]
+    began, curve, last, looked = time.process_time(), [], None, 0.0
+    for last in solver.iterate(lower, upper, lower.first(), total=10_000, budget=budget):
+        row = {"work": last.values["work"], "loss": last.values["objective"], "step": last.values["step"]}
+        if last.finished or last.values["work"] >= looked:
+            looked = last.values["work"] + budget / 12
+            image = solve_lower(test, last.memory["theta"], spoilt, accuracy=0.1).image
+            row["test_psnr"] = mean_psnr(image, true)
+            row["training_psnr"] = psnr(last.image, clean)
+            torch.save(last.memory["theta"], folder / f"foe_{name}.pt")
+        curve.append(row)
+        write(folder / f"foe_{name}.json", {"curve": curve, "noisy": mean_psnr(spoilt, true), "done": False})
+    assert last is not None
+    return {
+        "curve": curve,
+        "noisy": mean_psnr(spoilt, true),
+        "steps": last.iteration,
+        "finished": last.finished,
+        "cpu_seconds": time.process_time() - began,
+        "done": True,
+    }
+
+
+# ------------------------------------------------------------------ tables
+def table(folder: Path) -> None:
+    """Print every table of which there are results, and write them as one JSON."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    found.pop("bilevel", None)
+    if "quadratic" in found:
+        print("Quadratic, exact hypergradient against the certificate")
+        for key, value in found["quadratic"].items():
+            print(f"  {key:<28}{value}")
+    if "rof" in found:
+        data = found["rof"]
+        print(f"\nROF, one parameter: grid search {data['grid_best']:.2f} (step {data['grid_step']})")
+        print("  solver  start  eps0    log strength  excess loss  steps    work  finished")
+        for r in data["runs"]:
+            print(
+                f"  {r['solver']:<8}{r['start']:>5.1f}{r['eps0']:>8.0e}{r['log_strength']:>13.4f}"
+                f"{r['excess']:>13.1e}{r['steps']:>7}{r['work']:>8.0f}  {r['finished']}"
+            )
+    if "tv" in found:
+        data = found["tv"]
+        print(
+            f"\nTV, two log-parameters (noisy: training {data['noisy']['training_psnr']:.2f} dB, Set12 "
+            f"{data['noisy']['test_psnr']:.2f} dB)"
+        )
+        print(
+            "  solver              theta               loss     training dB  Set12 dB  steps   work  seconds"
+        )
+        for r in data["runs"]:
+            print(
+                f"  {r['solver']:<18}{r['theta']!s:<21}{r['training_loss']:>8.4f}{r['training_psnr']:>12.3f}"
+                f"{r['test_psnr']:>11.3f}{r['steps']:>7}{r['work']:>8.0f}{r['seconds']:>8.0f}"
+            )
+        print("  training loss at work  " + "".join(f"{w:>10}" for w in (250, 500, 1000, 2000, 4000)))
+        for name, curve in data["curves"].items():
+            print(f"  {name:<23}" + "".join(f"{_at(curve, w):>10.4f}" for w in (250, 500, 1000, 2000, 4000)))
+    experts = {key: value for key, value in found.items() if key.startswith("foe_")}
+    if experts:
+        print(f"\nField of Experts (noisy Set12: {next(iter(experts.values()))['noisy']:.2f} dB)")
+        print("  solver              work     loss   training dB  Set12 dB")
+        for name, data in experts.items():
+            for row in data["curve"]:
+                if "test_psnr" in row:
+                    print(
+                        f"  {name:<16}{row['work']:>8.0f}{row['loss']:>9.4f}{row['training_psnr']:>12.3f}"
+                        f"{row['test_psnr']:>11.3f}"
+                    )
+        from imagereg.preview import write_curves
+
+        curves = {
+            name: (
+                [math.log10(row["work"]) for row in data["curve"] if "test_psnr" in row],
+                [row["test_psnr"] for row in data["curve"] if "test_psnr" in row],
+            )
+            for name, data in experts.items()
+        }
+        write_curves(
+            curves, folder / "foe.png", x="log10 lower-level and adjoint iterations", y="Set12 PSNR / dB"
+        )
+    write(folder / "bilevel.json", found)
+
+
+def _at(curve: list[list[float]], work: float) -> float:
+    """The loss of the last step within some work."""
+    within = [loss for used, loss in curve if used <= work]
+    return within[-1] if within else math.nan
+
+
+def write(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("piece", choices=("quadratic", "rof", "tv", "foe", "table"))
+    parser.add_argument("--solver", choices=("maid", "hoag", "hoag_exponential"), default="maid")
+    parser.add_argument("--budget", type=float, default=6000, help="work of a Field of Experts run")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "bilevel")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.piece == "foe":
+        result = foe(options.solver, options.output, options.budget)
+        write(options.output / f"foe_{options.solver}.json", result)
+    elif options.piece != "table":
+        work = {"quadratic": quadratic, "rof": rof, "tv": tv}[options.piece]
+        write(options.output / f"{options.piece}.json", work())
+    table(options.output)
+
+
+if __name__ == "__main__":
+    main()

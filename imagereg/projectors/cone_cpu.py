@@ -1,0 +1,120 @@
+"""Cone beam, and parallel beams whose rows are not slices, on the CPU, with the exact transpose."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imagereg.geometry import Geometry, Volume
+from imagereg.geometry.fan import PointSource
+from imagereg.projectors import space_cpu, upright_cpu
+from imagereg.projectors.base import Projector
+from imagereg.projectors.layout import aligned_zeros, interleave
+from imagereg.projectors.rays import plane_rays
+
+TOGETHER = 8
+
+
+class ConeProjector(Projector):
+    """p(a, r, s): rays anywhere in a volume (see `Projector`).
+
+    Upright detectors go a vector of rows at a time (`upright_cpu`); tilted ones, and cones so steep that a
+    ray passes more than one slice for each voxel across, one ray at a time (`space_cpu`).
+    """
+
+    backend = "numba"
+
+    def __init__(self, geometry: Geometry, volume: Volume, reason: str = "") -> None:
+        super().__init__(geometry, volume, reason)
+        self.rays = plane_rays(geometry, volume)
+        self.views = space_rays(geometry, volume)
+        self.edges = np.array([*self.rays.edges, volume.edges[0]])
+        self.upright = self._is_upright()
+
+    def _is_upright(self) -> bool:
+        views, size = self.views, np.abs(self.views).max()
+        if np.abs(views[:, [5, 6, 7]]).max() > 1e-12 * size:
+            return False
+        if not self.rays.point:
+            return not views[:, 11].any()
+        rises = np.abs(views[:, 2:3] - views[:, 11:] + views[:, 8:9] * np.array([0, self.geometry.rows - 1]))
+        columns = np.arange(self.geometry.columns)[None, :]
+        along = np.abs(
+            [views[:, a, None] + columns * views[:, 3 + a, None] - views[:, 9 + a, None] for a in (0, 1)]
+        )
+        return bool(rises.max() <= along.max(0).min())
+
+    def _lifts(self) -> NDArray[np.float64]:
+        source = self.views[:, 11] if self.rays.point else np.zeros(len(self.views))
+        return np.stack([source, self.views[:, 2] - source, self.views[:, 8]], axis=1)
+
+    def _forward(self, image: torch.Tensor, out: torch.Tensor) -> None:
+        source, target = image.numpy().reshape(-1), out.numpy().reshape(-1)
+        depth, high, wide = self.image_shape
+        _, rows, columns = self.data_shape
+        shape = np.array(self.image_shape, dtype=np.int64)
+        for item in range(image.shape[0] * image.shape[1]):
+            at, to = item * depth * high * wide, item * int(np.prod(self.data_shape))
+            if not self.upright:
+                space_cpu.forward(
+                    source, at, shape[::-1].copy(), np.array([1, wide, high * wide]), self.views, self.rays.point,
+                    self.edges, rows, columns, target, to,
+                )  # fmt: skip
+                continue
+            tall = self._tall()
+            voxels = aligned_zeros((high + 3) * (wide + 3) * tall, source.dtype)
+            slices = at + np.arange(depth, dtype=np.int64) * high * wide
+            interleave(source, slices, high, wide, wide, 1, 2, tall, voxels[(wide + 3) * tall :])
+            upright_cpu.forward(
+                voxels, shape, tall, self.rays.views, self._lifts(), self.rays.runs, self.rays.point, self.edges, rows,
+                columns, target, to,
+            )  # fmt: skip
+
+    def _back(self, data: torch.Tensor, out: torch.Tensor) -> None:
+        source, target = data.numpy().reshape(-1), out.numpy().reshape(-1)
+        depth, high, wide = self.image_shape
+        _, rows, columns = self.data_shape
+        shape = np.array(self.image_shape, dtype=np.int64)
+        for item in range(data.shape[0] * data.shape[1]):
+            at, to = item * int(np.prod(self.data_shape)), item * depth * high * wide
+            if not self.upright:
+                target[to : to + depth * high * wide] = 0
+                space_cpu.back(
+                    source, at, shape[::-1].copy(), np.array([1, wide, high * wide]), self.views, self.rays.point,
+                    self.edges, rows, columns, 2 * numba.get_num_threads(), target, to,
+                )  # fmt: skip
+                continue
+            tall = self._tall()
+            voxels = aligned_zeros((high + 3) * (wide + 3) * tall, source.dtype)
+            for major in (0, 1):
+                runs = self.rays.runs[self.rays.runs[:, 1] == major]
+                if len(runs):
+                    upright_cpu.back(
+                        source, at, shape, tall, self.rays.views, self._lifts(), runs, self.rays.point, self.edges,
+                        rows, columns, TOGETHER, voxels,
+                    )  # fmt: skip
+            inner = voxels[: (high + 3) * (wide + 3) * tall].reshape(high + 3, wide + 3, tall)
+            volume = target[to : to + depth * high * wide].reshape(depth, high, wide)
+            volume[:] = inner[1 : high + 1, 1 : wide + 1, :depth].transpose(2, 0, 1)
+
+    def _tall(self) -> int:
+        """Length of a voxel column with its zeros: whole vectors."""
+        return -(-(self.image_shape[0] + upright_cpu.PAD) // 16) * 16
+
+
+def space_rays(geometry: Geometry, volume: Volume) -> NDArray[np.float64]:
+    """(views, 12): first pixel, column step, row step and source or direction as (x, row, slice) in voxels."""
+    depth, rows, columns = volume.shape
+    edges = np.array([volume.edges[2], -volume.edges[1], volume.edges[0]])
+    origin = np.array([columns - 1, rows - 1, depth - 1]) / 2
+    source, middle, column, row = geometry.vectors()
+    first = middle - (geometry.columns - 1) / 2 * column - (geometry.rows - 1) / 2 * row
+    centre = np.array(volume.centre)
+
+    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (points - centre) / edges + origin
+
+    last = place(source) if isinstance(geometry, PointSource) else source / edges
+    return np.concatenate([place(first), column / edges, row / edges, last], axis=1)

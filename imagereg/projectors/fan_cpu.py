@@ -1,0 +1,146 @@
+"""Fan beam on the CPU: slices and stacks of slices, with the exact transpose.
+
+Forward, a fan is what a parallel beam is: rays in the plane. Back, every thread owns a band of the
+image and lets all rays cross it with the forward weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+
+from imagereg.projectors.joseph_cpu import STEPS, set_out, visit
+from imagereg.projectors.layout import OPTIONS, aligned, aligned_zeros, interleave
+from imagereg.projectors.stack_cpu import StackProjector, group
+
+TOGETHER = 4  # views whose data share the second cache with a band of the image
+
+
+@njit(parallel=True, **OPTIONS)
+def back_stack(
+    data: Any, shape: Any, views: Any, runs: Any, groups: Any, major_axis: int, point: bool, edges: Any, columns: int,
+    lanes: int, out: Any, slices: Any, row_step: int,
+) -> None:  # fmt: skip
+    """Add the transposed projections of the rays with one major axis to one block of slices.
+
+    data : (views, columns, lanes), flat.
+    out : flat image, the slices of the block at `slices`, a row every `row_step`.
+    """
+    depth = shape[1] if major_axis == 1 else shape[0]
+    width = shape[0] if major_axis == 1 else shape[1]
+    line = (width + 3) * lanes
+    longest = runs[:, 3].max()
+    for band in prange((depth + STEPS - 1) // STEPS):
+        first = band * STEPS
+        steps = min(STEPS, depth - first)
+        voxels = aligned(STEPS * line, data)
+        voxels[:] = 0
+        weights = aligned(64 * STEPS, data)
+        offsets = np.empty(64 * STEPS, np.int32)
+        most = 0
+        for k in range(groups.size - 1):
+            most = max(most, groups[k + 1] - groups[k])
+        start, slope, length = np.zeros((most, longest)), np.zeros((most, longest)), np.zeros((most, longest))
+        counts, reached = np.zeros(most, np.int64), np.zeros(most, np.int64)
+        sums = aligned(most * longest * lanes, data)
+        for k in range(groups.size - 1):
+            if runs[groups[k], 1] != major_axis:
+                continue
+            members = groups[k + 1] - groups[k]
+            for member in range(members):
+                run = runs[groups[k] + member]
+                counts[member] = run[3]
+                set_out(views[run[0]], run, point, edges, start[member], slope[member], length[member])
+                for ray in range(run[3]):
+                    column = run[2] + (ray if run[4] > 0 else run[3] - 1 - ray)
+                    mm = data.dtype.type(length[member, ray])
+                    source = (run[0] * columns + column) * lanes
+                    to = (member * longest + ray) * lanes
+                    for lane in range(lanes):
+                        sums[to + lane] = mm * data[source + lane]
+            visit(voxels, lanes, line, lanes, width, first, steps, start[:members], slope[:members],
+                  counts[:members], sums, lanes, True, offsets, weights, reached)  # fmt: skip
+        for lane in range(slices.size):
+            for step in range(steps):
+                for across in range(width):
+                    row, column = (across, first + step) if major_axis == 1 else (first + step, across)
+                    out[slices[lane] + row * row_step + column] += voxels[
+                        step * line + (across + 1) * lanes + lane
+                    ]
+
+
+@njit(parallel=True, **OPTIONS)
+def back_single(
+    data: Any, at: int, view_step: int, shape: Any, views: Any, runs: Any, major_axis: int, point: bool, edges: Any,
+    out: Any, to: int, row_step: int,
+) -> None:  # fmt: skip
+    """Add the transposed projection of the rays with one major axis to one slice."""
+    depth = shape[1] if major_axis == 1 else shape[0]
+    width = shape[0] if major_axis == 1 else shape[1]
+    longest = runs[:, 3].max()
+    bands = (depth + 2 * STEPS - 1) // (2 * STEPS)
+    for band in prange(bands):
+        first = band * 2 * STEPS
+        steps = min(2 * STEPS, depth - first)
+        line = width + 3
+        voxels = aligned(2 * STEPS * line, data)
+        voxels[:] = 0
+        start, slope, length = np.empty(longest), np.empty(longest), np.empty(longest)
+        for k in range(runs.shape[0]):
+            run = runs[k]
+            if run[1] != major_axis:
+                continue
+            set_out(views[run[0]], run, point, edges, start, slope, length)
+            for ray in range(run[3]):
+                column = run[2] + (ray if run[4] > 0 else run[3] - 1 - ray)
+                value = data.dtype.type(length[ray]) * data[at + run[0] * view_step + column]
+                place = start[ray] + first * slope[ray]
+                for step in range(steps):
+                    here = min(max(place, -1.0), float(width))
+                    place += slope[ray]
+                    before = int(np.floor(here))
+                    after = data.dtype.type(here - before)
+                    p = step * line + before + 1
+                    voxels[p] += (data.dtype.type(1) - after) * value
+                    voxels[p + 1] += after * value
+        for step in range(steps):
+            for across in range(width):
+                row, column = (across, first + step) if major_axis == 1 else (first + step, across)
+                out[to + row * row_step + column] += voxels[step * line + across + 1]
+
+
+class FanProjector(StackProjector):
+    """p(a, s): slices under a fan on a flat detector (see `Projector`)."""
+
+    def _back(self, data: torch.Tensor, out: torch.Tensor) -> None:
+        source, target = data.numpy().reshape(-1), out.numpy().reshape(-1)
+        target[:] = 0
+        rays = self.rays
+        slices = self._image_slices(data.shape[0] * data.shape[1])
+        starts, view_step = self._data_slices(data.shape[0] * data.shape[1])
+        shape = np.array(rays.shape, dtype=np.int64)
+        groups = group(rays.runs, TOGETHER)
+        for first, count, lanes in self._parts(len(slices), source.dtype):
+            chosen = slice(first, first + count)
+            stack = None
+            if lanes > 1:
+                stack = aligned_zeros(len(rays.views) * rays.columns * lanes, source.dtype)
+                interleave(
+                    source, starts[chosen], len(rays.views), rays.columns, view_step, 0, 0, lanes, stack
+                )
+            for major in (0, 1):
+                if not (rays.runs[:, 1] == major).any():
+                    continue
+                if stack is None:
+                    back_single(
+                        source, int(starts[first]), view_step, shape, rays.views, rays.runs, major, rays.point,
+                        rays.edges, target, int(slices[first]), rays.shape[1],
+                    )  # fmt: skip
+                else:
+                    back_stack(
+                        stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges, rays.columns,
+                        lanes, target, slices[chosen], rays.shape[1],
+                    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""Least squares with several terms by conjugate gradients, each item of a batch on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from imagereg.fidelities.base import Step, align
+from imagereg.fidelities.least_squares import LeastSquares
+from imagereg.priors.base import LinearMap, Prior
+from imagereg.priors.quadratic import Quadratic
+from imagereg.solvers.base import Memory
+from imagereg.solvers.problem import Problem, Refusal, inner
+
+if TYPE_CHECKING:
+    from imagereg.fidelities.base import Fidelity
+
+Map = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The term 1/2 <M x - b, w (M x - b)> of a least-squares problem.
+
+    Parameters
+    ----------
+    forward, adjoint : M and its transpose.
+    weigh : multiplication by w, positive semi-definite.
+    target : b; 0 where not given.
+    """
+
+    forward: Map
+    adjoint: Map
+    weigh: Map
+    target: torch.Tensor | None = None
+
+    def misfit(self, seen: torch.Tensor) -> torch.Tensor:
+        """w (b - M x) for known M x."""
+        return self.weigh(-seen if self.target is None else self.target - seen)
+
+
+def data_block(problem: Problem) -> Block:
+    """The least-squares fidelity of a problem as a block."""
+    fidelity = problem.fidelity
+    assert isinstance(fidelity, LeastSquares)
+    return Block(problem.physics.A, problem.physics.A_adjoint, fidelity.weigh, fidelity.data)
+
+
+def penalty_block(operator: LinearMap, strength: Step, target: torch.Tensor | None = None) -> Block:
+    """strength / 2 ||K x - target||^2 as a block; the strength is one number, or one an item."""
+    return Block(operator.A, operator.A_adjoint, lambda z: align(strength, z) * z, target)
+
+
+def begin(blocks: Sequence[Block], image: torch.Tensor, seen: Sequence[torch.Tensor] | None = None) -> Memory:
+    """The state of conjugate gradients at an image; `seen` are the M x of the blocks where known."""
+    views = [block.forward(image) for block in blocks] if seen is None else list(seen)
+    slope = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, views, strict=True))
+    size = inner(slope, slope)
+    return {"image": image, "seen": views, "direction": slope, "size": size, "first": size}
+
+
+def advance(blocks: Sequence[Block], memory: Memory) -> Memory:
+    """One step of conjugate gradients, one application of each M and of its transpose.
+
+    The slope is taken anew from the residuals of the blocks, as in CGLS, which keeps its digits.
+    """
+    direction, size = memory["direction"], memory["size"]
+    ahead = [block.forward(direction) for block in blocks]
+    bend = _sum(inner(q, block.weigh(q)).reshape_as(size) for block, q in zip(blocks, ahead, strict=True))
+    step = _ratio(size, bend)
+    seen = [view + align(step, q) * q for view, q in zip(memory["seen"], ahead, strict=True)]
+    slope = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, seen, strict=True))
+    new = inner(slope, slope)
+    return {
+        "image": memory["image"] + step * direction,
+        "seen": seen,
+        "direction": slope + _ratio(new, size) * direction,
+        "size": new,
+        "first": memory["first"],
+    }
+
+
+def solve(
+    blocks: Sequence[Block],
+    image: torch.Tensor,
+    seen: Sequence[torch.Tensor] | None = None,
+    *,
+    iterations: int,
+    tolerance: float,
+) -> Memory:
+    """Steps of conjugate gradients until every item's slope is `tolerance` times the first one."""
+    memory = begin(blocks, image, seen)
+    for _ in range(iterations):
+        if bool((memory["size"] <= tolerance**2 * memory["first"]).all()):
+            break
+        memory = advance(blocks, memory)
+    return memory
+
+
+def proximal_point(problem: Problem, centre: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
+    """argmin_x f(A x) + weight / 2 ||x - centre||^2 in closed form; None where the physics has none.
+
+    A physics with a known singular value decomposition (deepinv's `DecomposablePhysics`: circular
+    convolution, masks, MRI, identity) solves it exactly for least squares without weights.
+    """
+    from deepinv.physics import DecomposablePhysics
+
+    fidelity: Fidelity = problem.fidelity
+    plain = isinstance(fidelity, LeastSquares) and fidelity.weights is None
+    if not (plain and isinstance(problem.physics, DecomposablePhysics)):
+        return None
+    return problem.physics.prox_l2(centre, fidelity.data, gamma=1 / weight)
+
+
+def mean_curvature(problem: Problem) -> torch.Tensor:
+    """trace(A^T f'' A) / number of pixels, of each item shaped (B, 1, ..., 1), from one vector of signs.
+
+    It is how strongly a typical pixel is held by the data: 1 for denoising.
+    """
+    like = problem.like
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(2, like[:1].shape, generator=generator) * 2.0 - 1.0
+    probe = problem.physics.A(signs.to(like).expand_as(like).contiguous())
+    bend = problem.fidelity.curvature(problem.fidelity.estimate, probe)
+    return (bend / like[0].numel()).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def require_least_squares(problem: Problem, who: str) -> None:
+    """Refuse what is not a linear least-squares problem with quadratic priors and no bounds."""
+    require_linear(problem, who)
+    if not isinstance(problem.fidelity, LeastSquares):
+        raise Refusal(f"{who}: {type(problem.fidelity).__name__} is not a least-squares fidelity; use FISTA.")
+    for prior in problem.priors:
+        if not isinstance(prior, Quadratic):
+            raise Refusal(f"{who} takes quadratic priors only, not {type(prior).__name__}; use PDHG.")
+    if problem.bounds != (None, None):
+        raise Refusal(f"{who} cannot keep to the bounds {problem.bounds}; use FISTA or leave them out.")
+
+
+def require_linear(problem: Problem, who: str) -> None:
+    """Refuse physics without an adjoint."""
+    if not problem.linear:
+        raise Refusal(f"{who}: {type(problem.physics).__name__} is not linear; use FISTA or L-BFGS.")
+
+
+def named(prior: Prior) -> str:
+    """The name of a prior's class, for sentences."""
+    return type(prior).__name__
+
+
+def _sum(terms: Sequence[torch.Tensor] | object) -> torch.Tensor:
+    total: torch.Tensor | None = None
+    for term in terms:  # type: ignore[attr-defined]
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _ratio(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+    """above / below, 0 where below is 0: an item that has converged stays where it is."""
+    return torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
