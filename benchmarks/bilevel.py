@@ -195,7 +195,7 @@ def rof() -> dict[str, Any]:
     rows = []
     for start in (-6.0, -3.0, 0.0):
         for eps in (1e-1, 1e-3, 1e-5):
-            solvers = {"MAID": MAID(accuracy=eps, residual=eps, step=0.1), "HOAG": HOAG(accuracy=eps)}
+            solvers = {"MAID": MAID(accuracy=eps, residual=eps), "HOAG": HOAG(accuracy=eps)}
             for name, solver in solvers.items():
                 began = time.perf_counter()
                 first = torch.tensor([start], dtype=torch.float64)
@@ -224,7 +224,7 @@ def tv() -> dict[str, Any]:
     true, spoilt = testing(128)
     test = SmoothedTV(spoilt, isotropic=False)
     solvers: dict[str, Any] = {
-        f"MAID {eps:g}": MAID(accuracy=eps, residual=eps, step=0.1) for eps in (1e-1, 1e-3, 1e-5)
+        f"MAID {eps:g}": MAID(accuracy=eps, residual=eps) for eps in (1e-1, 1e-3, 1e-5)
     }
     solvers |= {f"HOAG {kind}": HOAG(schedule=kind) for kind in ("quadratic", "cubic", "exponential")}
     rows, curves = [], {}

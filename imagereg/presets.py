@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError, did_you_mean
 
 _SHIPPED = (Path(__file__).parent / "_data" / "presets", Path(__file__).parents[1] / "data" / "presets")
@@ -37,7 +38,7 @@ class Preset:
             "learned": dict(self.learned),
         }
         head = f"# a preset: use it in a recipe as  method: {{name: {self.method}, preset: PATH}}\n"
-        return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+        return head + yaml_text.dump(plain)
 
 
 def is_path(name: str) -> bool:
@@ -62,6 +63,20 @@ def find_preset(name: str) -> Path:
     return shipped[name]
 
 
+def shipped_file(name: str) -> Path:
+    """A file that the package ships beside its presets.
+
+    Raises
+    ------
+    InputError
+        When it is not there.
+    """
+    for folder in _SHIPPED:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{name} is not among the files that this installation ships; give a path.")
+
+
 def load_preset(name: str, *, method: str) -> Preset:
     """Read a preset and check that it is for `method`.
 
@@ -78,7 +93,7 @@ def load_preset(name: str, *, method: str) -> Preset:
     """
     path = find_preset(name)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml_text.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"cannot read the preset {path}: {getattr(error, 'strerror', None) or error}."

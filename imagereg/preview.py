@@ -36,9 +36,10 @@ def write_preview(
     voxel: Sequence[float] = (),
     unit: str = "",
     title: str = "",
+    label: str = "",
 ) -> Path:
     """Write the middle slice as a PNG with a grey bar, and a scale bar where the voxel is known."""
-    return write_panels({title: image}, path, voxel=voxel, unit=unit)
+    return write_panels({title: image}, path, voxel=voxel, unit=unit, label=label)
 
 
 def write_panels(
@@ -49,6 +50,7 @@ def write_panels(
     unit: str = "",
     shared_scale: bool = True,
     columns: int = 4,
+    label: str = "",
 ) -> Path:
     """Write the middle slices of several images as one PNG.
 
@@ -57,6 +59,7 @@ def write_panels(
     images : title to image; with `shared_scale` all take the grey range of the first.
     voxel : edges in `unit` in the order of the axes, for a scale bar.
     columns : panels in a row at most.
+    label : what the grey values are, for the grey bar.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -75,7 +78,7 @@ def write_panels(
     for axis, (title, picture) in zip(axes.flat, pictures.items(), strict=False):
         low, high = scale if shared_scale else grey_range(picture)
         drawn = axis.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-        figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.02)
+        figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.02, label=label)
         if title:
             axis.set_title(title, fontsize=10)
         if voxel:
@@ -133,8 +136,8 @@ def _scale_bar(axis: Any, shape: tuple[int, ...], edge: float, unit: str) -> Non
     length = max(m * power for m in (1, 2, 5) if m * power <= wanted)
     bar = length / edge
     x, y = shape[1] * 0.05, shape[0] * 0.95
-    axis.plot([x, x + bar], [y, y], color="white", linewidth=5, solid_capstyle="butt")
-    axis.plot([x, x + bar], [y, y], color="black", linewidth=2.5, solid_capstyle="butt")
+    axis.plot([x, x + bar], [y, y], color="black", linewidth=5, solid_capstyle="butt")
+    axis.plot([x, x + bar], [y, y], color="white", linewidth=3, solid_capstyle="butt")
     axis.annotate(
         f"{length:g} {unit}",
         (x + bar / 2, y - shape[0] * 0.02),

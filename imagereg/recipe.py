@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError
 from imagereg.methods.base import Method, Parameters, explain
 from imagereg.methods.registry import method as find_method
@@ -174,7 +175,7 @@ class Recipe(Parameters):
     def parse(cls, text: str, *, where: str = "recipe", folder: Path | None = None) -> Self:
         """A recipe from YAML text."""
         try:
-            values = yaml.safe_load(text)
+            values = yaml_text.load(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
@@ -184,7 +185,7 @@ class Recipe(Parameters):
             raise UsageError(f"{where}: a recipe is a mapping with input, preprocess, method, ...")
         if folder is not None:
             values = _with_preset_from(values, folder)
-        recipe = cls.of_mapping(values, where=where, lines=_lines(text))
+        recipe = cls.of_mapping(values, where=where, lines=yaml_text.lines(text))
         return recipe if folder is None else recipe.relative_to(folder)
 
     @classmethod
@@ -278,7 +279,7 @@ class Recipe(Parameters):
     def to_yaml(self, *, header: str = "") -> str:
         """The recipe as YAML text, keys in reading order."""
         comment = "".join(f"# {line}\n" for line in header.splitlines())
-        return comment + yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True, width=100)
+        return comment + yaml_text.dump(self.plain())
 
     @property
     def sha256(self) -> str:
@@ -288,27 +289,6 @@ class Recipe(Parameters):
         execution = plain.get("execution", {})
         plain["execution"] = {key: execution.get(key) for key in ("precision", "seed", "slab", "backend")}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _lines(text: str) -> dict[str, int]:
-    """Line of each dotted key of a YAML document."""
-    lines: dict[str, int] = {}
-
-    def walk(node: yaml.Node, prefix: str) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                path = f"{prefix}.{key.value}" if prefix else str(key.value)
-                lines[path] = key.start_mark.line + 1
-                walk(value, path)
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                lines[f"{prefix}.{index}"] = value.start_mark.line + 1
-                walk(value, f"{prefix}.{index}")
-
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if root is not None:
-        walk(root, "")
-    return lines
 
 
 def _with_preset_from(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
 
 from imagereg.choose.bilevel import LowerLevel
+from imagereg.priors.field_of_experts import largest_response
 
 
 class FieldOfExperts(LowerLevel):
@@ -64,13 +63,6 @@ class FieldOfExperts(LowerLevel):
         return 0.5 * (x - self.data).square().sum() + scale.exp() * (a.exp() * lengths.sum((0, 2, 3))).sum()
 
     def smoothness(self, theta: torch.Tensor) -> float:
-        """1 + sup over frequencies of sum_k e^(t0 + a_k - n_k) |c_k^|^2, proven.
-
-        Within pi/m of its maximum M, a trigonometric polynomial of degree m lies above M cos(m t) (M. Riesz,
-        1914), so that M is at most its maximum on N points divided by cos(pi m / N), in each variable.
-        """
+        """1 + sup over frequencies of sum_k e^(t0 + a_k - n_k) |c_k^|^2, proven."""
         scale, a, n, c = self.split(theta.detach())
-        points = 64
-        spectra = torch.fft.fft2(c[:, 0], s=(points, points)).abs().square()
-        curvature = ((scale + a - n).exp()[:, None, None] * spectra).sum(0).max()
-        return 1.0 + float(curvature) / math.cos(math.pi * (self.size - 1) / points) ** 2
+        return 1.0 + largest_response(c * (0.5 * (scale + a - n)).exp()[:, None, None, None])

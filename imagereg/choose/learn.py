@@ -16,6 +16,7 @@ from imagereg.choose.hoag import HOAG
 from imagereg.choose.maid import MAID
 from imagereg.choose.smoothed_tv import SmoothedSpaceVariantTV, SmoothedTV
 from imagereg.errors import UsageError, did_you_mean
+from imagereg.priors.weights import grey_range
 from imagereg.solvers.base import State
 
 
@@ -45,7 +46,8 @@ def total_variation(noisy: torch.Tensor, *, smoothing: float = 1e-3, strength: f
     """
     lower = SmoothedTV(noisy, smoothing=smoothing)
     theta = torch.tensor([math.log(strength)], dtype=noisy.dtype)
-    return Learnable(lower, theta, lambda t: {"strength": math.exp(float(t[0]))})
+    span = _span(noisy)
+    return Learnable(lower, theta, lambda t: {"strength": math.exp(float(t[0])) / span})
 
 
 def space_variant_total_variation(
@@ -58,6 +60,9 @@ def space_variant_total_variation(
     pre_strength: float = 0.05,
 ) -> Learnable:
     """Strength, eta and p of `space_variant_tv` for denoising, the pre-estimate being a TV solution.
+
+    The method divides the weights of an image by their median; what is learned has the medians' mean in its
+    strength.
 
     Parameters
     ----------
@@ -74,10 +79,12 @@ def space_variant_total_variation(
     theta = torch.tensor([math.log(strength), math.log(eta), math.log(p / (1 - p))], dtype=noisy.dtype)
 
     def translate(t: torch.Tensor) -> dict[str, Any]:
+        middle = float(lower.weights(t).flatten(1).median(1).values.mean())
         return {
-            "strength": math.exp(float(t[0])),
-            "eta": math.exp(float(t[1])),
+            "strength": math.exp(float(t[0])) * middle / _span(noisy),
+            "eta": math.exp(float(t[1])) / float(grey_range(estimate).mean()),
             "p": float(torch.sigmoid(t[2])),
+            "psi": {"name": "tv", "strength": pre_strength / _span(noisy)},
         }
 
     return Learnable(lower, theta, translate)
@@ -98,7 +105,8 @@ def field_of_experts(noisy: torch.Tensor, *, filters: int = 12, size: int = 5, s
 
     def translate(t: torch.Tensor) -> dict[str, Any]:
         scale, a, n, c = lower.split(t)
-        return {"weights": (scale + a).exp(), "smoothings": n.exp(), "filters": c}
+        span = torch.tensor(_span(noisy))
+        return {"weights": (scale + a).exp(), "smoothings": n.exp(), "filters": c, "span": span}
 
     return Learnable(lower, lower.first(seed=seed), translate)
 
@@ -106,6 +114,7 @@ def field_of_experts(noisy: torch.Tensor, *, filters: int = 12, size: int = 5, s
 LEARNERS: dict[str, Callable[..., Learnable]] = {
     "tv": total_variation,
     "space_variant_tv": space_variant_total_variation,
+    "adaptive_tv": space_variant_total_variation,
     "field_of_experts": field_of_experts,
 }
 """Method to what learns it."""
@@ -129,7 +138,7 @@ def iterate_learning(
     Parameters
     ----------
     noisy, clean : (n, 1, H, W), pair by pair.
-    method : 'tv', 'space_variant_tv' or 'field_of_experts'.
+    method : 'tv', 'space_variant_tv', 'adaptive_tv' or 'field_of_experts'.
     by : 'maid' or 'hoag'.
     steps : steps at most.
     seed : seed of everything random.
@@ -170,6 +179,11 @@ def iterate_learning(
             memory["parameters"] = learnable.translate(memory["theta"])
             memory["method"], memory["by"] = method, by
         yield replace(state, values=values, memory=memory)
+
+
+def _span(images: torch.Tensor) -> float:
+    """Mean range of grey values as `imagereg.methods.scaling` takes it, to which strengths are relative."""
+    return float(grey_range(images, tail=5e-3).mean())
 
 
 def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:

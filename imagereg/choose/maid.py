@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class MAID:
     Parameters
     ----------
     accuracy, residual : first eps (distance of the image from the exact one) and delta (of the adjoint).
-    step : first step size alpha.
+    step : first step size alpha; sqrt(d) / ||z|| where not given, which moves each parameter by about 1.
     shrink_step, grow_step : rho < 1 < rho-bar.
     shrink_accuracy, grow_accuracy : nu < 1 < nu-bar.
     slack : eta in (0, 1): the direction is taken when omega <= (1 - eta) ||z||.
@@ -39,7 +40,7 @@ class MAID:
 
     accuracy: float = 1e-1
     residual: float = 1e-1
-    step: float = 1.0
+    step: float | None = None
     shrink_step: float = 0.5
     grow_step: float = 10.0 / 9.0
     shrink_accuracy: float = 0.5
@@ -101,7 +102,8 @@ class _Run:
         self.maid, self.lower, self.upper, self.theta = maid, lower, upper, theta
         self.image = lower.start()
         self.adjoint: torch.Tensor | None = None
-        self.eps, self.delta, self.step = maid.accuracy, maid.residual, maid.step
+        self.eps, self.delta = maid.accuracy, maid.residual
+        self.step = maid.step or 0.0
         self.error = float("nan")
         self.found: Hypergradient | None = None
         self.lipschitz = Lipschitz(maid.seed)
@@ -138,6 +140,8 @@ class _Run:
             if reason:
                 return reason
             assert self.found is not None
+            if not self.step:
+                self.step = math.sqrt(self.theta.numel()) / self.found.norm
             low, _ = self._bounds(self.found.image, self.found.error)
             step = self.step
             for _ in range(trials):

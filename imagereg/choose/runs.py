@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import torch
 
 from imagereg.choose.parameter_range import with_values
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.solvers.base import State, iterate
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
@@ -34,7 +35,12 @@ class Outcome:
 
 
 class Runs:
-    """Runs methods to their end and counts the work.
+    """Runs methods to their end, without doing twice what several trials have in common.
+
+    A pre-estimate (parameter `psi`, phase 'pre-estimate') does not depend on what is varied: it is made once
+    for each measurement. A method that minimises a penalty, and whose stopping rule can be asked for
+    (`rule`), starts from the image of the trial nearest to it: the minimum does not depend on the start.
+    Where the number of iterations is what regularises, every run starts anew.
 
     Parameters
     ----------
@@ -45,30 +51,64 @@ class Runs:
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed
         self.iterations = 0
-        self._estimates: dict[int, tuple[Measurement, torch.Tensor]] = {}
+        self._known: dict[int, _Known] = {}
 
     def run(self, method: Method, measurement: Measurement) -> Generator[State, None, Outcome]:
-        """Run a method on a ready measurement, state by state, and return where it ended.
-
-        A pre-estimate (parameter `psi`, phase 'pre-estimate') does not depend on what is varied: it is made
-        in the first run on a measurement and given to the others.
-        """
-        known = self._estimates.get(id(measurement))
-        if known is not None:
-            method = with_values(method, {"psi": known[1]})
+        """Run a method on a ready measurement, state by state, and return where it ended."""
+        known = self._known.setdefault(id(measurement), _Known(measurement))
+        if known.estimate is not None:
+            method = with_values(method, {"psi": known.estimate})
         last: State | None = None
-        for state in _seeded(method.iterate(measurement), self.seed):
+        for state in _seeded(_warm(method, measurement, known), self.seed):
             if state.phase == "pre-estimate" and hasattr(method, "psi"):
-                # The measurement is kept with it, so that its identity is not given to another one.
-                self._estimates[id(measurement)] = (measurement, state.image.detach())
+                known.estimate = state.image.detach()
             last = state
             self.iterations += 1
             yield state
         if last is None:
             raise UsageError(f"{method.name} gave no image: let it take at least one iteration.")
         image = last.image.detach()
+        known.results.append((method, image))
         with torch.no_grad():
             return Outcome(image, measurement.physics.A(image), last)
+
+
+class _Known:
+    """What earlier trials found for one measurement, which is kept so that its identity stays its own."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self.measurement = measurement
+        self.estimate: torch.Tensor | None = None
+        self.results: list[tuple[Method, torch.Tensor]] = []
+
+    def nearest(self, method: Method) -> torch.Tensor | None:
+        """The image of the trial whose parameters are nearest, ratios counting for positive ones."""
+        ranked = sorted(self.results, key=lambda result: _distance(method, result[0]))
+        return ranked[0][1] if ranked else None
+
+
+def _distance(a: Method, b: Method) -> float:
+    total = 0.0
+    for name in type(a).model_fields:
+        x, y = getattr(a, name), getattr(b, name)
+        if isinstance(x, int | float) and isinstance(y, int | float) and x != y:
+            total += abs(math.log(x / y)) if x > 0 and y > 0 else abs(x - y)
+    return total
+
+
+def _warm(method: Method, measurement: Measurement, known: _Known) -> Iterator[State]:
+    """The states of a method, the solver being started from the nearest image where that is the same."""
+    states = method.iterate(measurement)
+    start, rule = known.nearest(method), getattr(method, "rule", None)
+    for state in states:
+        problem, solver = state.problem, state.solver
+        ready = not state.phase and not state.finished and problem is not None and bool(problem.priors)
+        if start is None or not callable(rule) or not ready or start.shape != state.image.shape:
+            yield state
+            continue
+        assert problem is not None
+        yield from iterate(solver, problem, total=state.total or 1, start=start, stop=rule(solver))
+        return
 
 
 def _seeded(states: Iterator[State], seed: int) -> Iterator[State]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import imagereg
-from imagereg.cli import demo, look, make, run
+from imagereg.cli import choose, demo, look, make, run
 
 app = typer.Typer(
     name="imagereg",
@@ -40,6 +40,8 @@ ANY_FLAG = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("init")(make.init)
 app.command("check", context_settings=ANY_FLAG)(run.check)
 app.command("run", context_settings=ANY_FLAG)(run.run)
+app.command("choose", context_settings=ANY_FLAG)(choose.choose)
+app.command("learn")(choose.learn)
 app.command("center")(look.center)
 app.command("info")(look.info)
 app.command("list")(look.list_things)

@@ -32,8 +32,13 @@ def choose(
     source: SourceArgument,
     method: MethodOption = None,
     by: Annotated[
-        str, typer.Option("--by", help="discrepancy, gcv, sure, lcurve, held_out, or truth.")
-    ] = "held_out",
+        str | None,
+        typer.Option(
+            "--by",
+            help="discrepancy, gcv, sure, lcurve, held_out, or truth; held_out for scans where not given, sure "
+            "for images of known noise, gcv for others.",
+        ),
+    ] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option("--vary", metavar="NAME=LOW:HIGH", help="Parameter to choose and where to search."),
@@ -59,7 +64,13 @@ def choose(
     Parameters of the method may be given as flags: imagereg choose scan.h5 --method tv --iterations 200
     """
     folder = output or Path("choice")
-    from imagereg.execution.choosing import choose_for, part_of, refuse_existing, write_choice
+    from imagereg.execution.choosing import (
+        choose_for,
+        default_rule,
+        part_of,
+        refuse_existing,
+        write_choice,
+    )
 
     if not overwrite:
         refuse_existing(folder)
@@ -75,6 +86,7 @@ def choose(
     began = time.perf_counter()
     ranges = parse_ranges(vary or ())
     recipe, measurement = part_of(recipe, slices=slices)
+    by = by or default_rule(measurement)
     last = None
     states = choose_for(recipe, measurement, by, ranges, assignments(rule, flag="--rule"))
     for last in states:

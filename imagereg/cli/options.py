@@ -88,17 +88,12 @@ def value_of(text: str) -> Any:
     """The value that a text means: number, true/false, list, or the text itself."""
     import yaml
 
+    from imagereg.yaml_text import load
+
     try:
-        value = yaml.safe_load(text)
+        return load(text)
     except yaml.YAMLError:
         return text
-    if isinstance(value, str):
-        # YAML 1.1 takes 1e-3 for a string; everyone else means the number.
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def build_recipe(

@@ -57,6 +57,13 @@ def part_of(recipe: Recipe, *, slices: int = 1) -> tuple[Recipe, Measurement]:
     return recipe.resolved(preprocess=plain), ready
 
 
+def default_rule(measurement: Measurement) -> str:
+    """held_out for scans; for images sure where the noise is known, else gcv."""
+    if measurement.geometry is not None:
+        return "held_out"
+    return "gcv" if measurement.noise is None else "sure"
+
+
 def choose_for(
     recipe: Recipe,
     measurement: Measurement,
@@ -97,7 +104,10 @@ def write_choice(recipe: Recipe, measurement: Measurement, state: State, folder:
     _write_curve(choice, folder / "curve.png")
     image = measurement.from_tensor(state.image)
     write_preview(np.asarray(image.cpu() if hasattr(image, "cpu") else image), folder / "preview.png")
-    chosen = recipe.with_values({f"method.{name}": value for name, value in choice.values.items()})
+    changes: dict[str, Any] = {f"method.{name}": value for name, value in choice.values.items()}
+    if not recipe.output.folder.is_absolute():
+        changes["output.folder"] = str((folder / "result").resolve())
+    chosen = recipe.with_values(changes)
     header = f"{choice}\nrun it with: imagereg run {folder / 'recipe.yaml'}"
     text = chosen.to_yaml(header=header)
     write_beside(folder / "recipe.yaml", lambda stream: stream.write(text.encode()))
@@ -133,7 +143,7 @@ def _write_curve(choice: Choice, path: Path) -> None:
         marks[f"{name} = {value:.4g}"] = mark
         label = f"log10 {name}" if log else name
     x = label if single else "place in the range of each parameter, 0 low to 1 high"
-    write_curves(curves, path, x=x, y=f"{rule.name}: {rule.label}", marks=marks)
+    write_curves(curves, path, x=x, y=rule.label, marks=marks)
 
 
 def _at(row: Mapping[str, float], choice: Choice, *, but: str = "") -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import UsageError
+from imagereg.io import write
 from imagereg.io.atomic import replacing
 from imagereg.io.complaints import writing
 
@@ -78,7 +79,7 @@ class Ledger:
 
     def store(self, index: int, slab: NDArray[Any], figures: Mapping[str, float]) -> None:
         """Keep a finished slab and the figures of its last state."""
-        write_beside(self._slab(index), lambda stream: np.save(stream, slab))
+        write(slab, self._slab(index), overwrite=True)
         manifest = self._read() or {"identity": dict(self.identity), "done": {}}
         manifest["done"][str(index)] = dict(figures)
         self._write(manifest)

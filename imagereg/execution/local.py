@@ -269,11 +269,16 @@ def _write(
         if whole is not None:
             write(result, path, overwrite=True)
             continue
-        with open_volume(path, plan.shape, voxel=voxel, unit=unit, metadata=account, recipe=text, overwrite=True) as volume:
+        with open_volume(
+            path, plan.shape, voxel=voxel, unit=unit, metadata=account, recipe=text, overwrite=True
+        ) as volume:
             for slab in plan.slabs:
                 volume[slab.rows] = ledger.slab(slab.index)
+    label = "attenuation in 1/mm" if tall.geometry is not None else ""
     middle_slab = plan.slabs[len(plan.slabs) // 2]
-    write_preview(ledger.slab(middle_slab.index), ledger.partial / "preview.png", voxel=voxel, unit=unit)
+    write_preview(
+        ledger.slab(middle_slab.index), ledger.partial / "preview.png", voxel=voxel, unit=unit, label=label
+    )
     write_beside(ledger.partial / "recipe.yaml", lambda stream: stream.write(text.encode()))
     if recipe.output.history and history:
         table = io.StringIO()

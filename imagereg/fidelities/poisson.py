@@ -156,7 +156,12 @@ class TransmissionPoisson(Fidelity):
             w = new
             if bool(done.all()):
                 break
-        return base + w
+        v = base + w
+        for _ in range(2):
+            # The sum above loses digits where t N is large; Newton on the equation itself finds them again.
+            bend = t * self.blank * torch.exp(-v)
+            v = v - ((v - u) + (t * self.data - bend)) / (1 + bend)
+        return v
 
     def conjugate(self, v: torch.Tensor) -> torch.Tensor:
         """With q = N - v/strength: strength sum [q log(q / I0) - q + c'], infinite for v above strength N."""

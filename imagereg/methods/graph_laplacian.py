@@ -31,12 +31,12 @@ class GraphLaplacian(Method):
     name: ClassVar[str] = "graph_laplacian"
     title: ClassVar[str] = "graphLa+Psi (data-dependent graph Laplacian)"
     summary: ClassVar[str] = (
-        "Refines a first reconstruction from few or noisy views: pixels that look alike in it are kept alike, "
-        "and the data decide the rest."
+        "Refines a first reconstruction from few or noisy views: pixels that look alike in it are kept "
+        "alike, and the data decide the rest."
     )
     reference: ClassVar[str] = (
-        "Bianchi, Evangelista, Aleotti, Donatelli, Loli Piccolomini, Li 2023, arXiv 2312.16936; Lanza, Morigi, "
-        "Reichel, Sgallari 2015, doi 10.1137/140967982 (MM-GKS)"
+        "Bianchi, Evangelista, Aleotti, Donatelli, Loli Piccolomini, Li 2023, arXiv 2312.16936; "
+        "Lanza, Morigi, Reichel, Sgallari 2015, doi 10.1137/140967982 (MM-GKS)"
     )
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
@@ -51,7 +51,18 @@ class GraphLaplacian(Method):
         "how alpha is found at every step: by the discrepancy principle, GCV, or fixed at `strength`; auto: "
         "discrepancy where the noise is known, else GCV",
     )
-    strength: float = parameter(1e3, "alpha ||L||^2 / ||A||^2, for the rule 'fixed'", gt=0, log=True)
+    strength: float = parameter(
+        1e5,
+        "How much likeness counts against the data, for the rule 'fixed'",
+        gt=0,
+        unit="relative to the data's curvature, with L over its largest degree",
+        log=True,
+    )
+    fidelity: Literal["auto", "least_squares", "weighted"] = parameter(
+        "auto",
+        "Data term; auto: weighted where the data carry weights or the noise implies them",
+        level="advanced",
+    )
     form: Literal["quadratic", "l1"] = parameter("quadratic", "penalty on L x", level="advanced")
     radius: int = parameter(4, "radius of the windows; 4 joins 9 x 9 pixels", ge=1, le=20, unit="pixel")
     scale: float = parameter(
@@ -96,32 +107,38 @@ class GraphLaplacian(Method):
             guide = state.image
 
     def _solve(self, measurement: Measurement, graph: Graph, guide: torch.Tensor) -> Iterator[State]:
-        from imagereg.fidelities.least_squares import LeastSquares
+        from imagereg.methods.data_term import data_term
         from imagereg.priors.power import PowerPrior
         from imagereg.priors.weights import grey_range
         from imagereg.solvers.base import iterate
+        from imagereg.solvers.linear import mean_curvature
         from imagereg.solvers.mmgks import MMGKS
         from imagereg.solvers.problem import Problem
 
-        fidelity = LeastSquares(measurement.data, measurement.weights)
+        choice = self.fidelity
+        if choice == "auto" and getattr(measurement.noise, "name", "") == "poisson":
+            choice = "weighted"  # MM-GKS needs squares: those of the likelihood's second-order expansion
+        fidelity, note = data_term(measurement, choice)
         problem = Problem(fidelity, measurement.physics)
         rule = self._rule(measurement)
-        alpha = self.strength * (problem.norm / graph.norm) ** 2
+        degree = graph.norm / 2
+        alpha = self.strength * mean_curvature(problem) / degree**2
         if self.form == "l1":
-            eps = self.smoothing * graph.norm / 2 * grey_range(guide).clamp_min(1e-12)
+            eps = self.smoothing * degree * grey_range(guide).clamp_min(1e-12)
             # The strength is that of the quadratic form whose parabola the l1 form has at 0.
             prior = PowerPrior(graph, alpha * eps, power=1, smoothing=eps)
         else:
             prior = PowerPrior(graph, alpha, power=2)
         solver = MMGKS(
             rule=rule,
-            noise_norm=noise_norms(measurement) if rule == "discrepancy" else (),
+            noise_norm=noise_norms(measurement, fidelity.weights) if rule == "discrepancy" else (),
             safety=self.safety,
             restart=self.restart,
             tolerance=self.tolerance,
         )
+        notes = (*told(self.psi), note) if note else told(self.psi)
         problem = replace(problem, priors=(prior,))
-        for state in iterate(solver, problem, total=self.iterations):
+        for state in iterate(solver, problem, total=self.iterations, notes=notes):
             yield replace(state, values={"alpha": float(state.memory["strength"].mean())})
 
     def _rule(self, measurement: Measurement) -> Literal["discrepancy", "gcv", "fixed"]:
@@ -130,14 +147,13 @@ class GraphLaplacian(Method):
         return "gcv" if measurement.noise is None else "discrepancy"
 
 
-def noise_norms(measurement: Measurement) -> tuple[float, ...]:
-    """Expected ||A x - y|| of each item at the true image, in the norm of the measurement's weights."""
+def noise_norms(measurement: Measurement, weights: torch.Tensor | None) -> tuple[float, ...]:
+    """Expected ||A x - y|| of each item at the true image, in the norm that the weights make."""
     import torch
 
     from imagereg.choose.noise_level import noise_level
 
-    data = measurement.data
-    variance = noise_level(measurement).std.square() * torch.ones_like(data)
-    if measurement.weights is not None:
-        variance = variance * measurement.weights
+    variance = noise_level(measurement).std.square() * torch.ones_like(measurement.data)
+    if weights is not None:
+        variance = variance * weights
     return tuple(math.sqrt(float(item)) for item in variance.double().flatten(1).sum(1))

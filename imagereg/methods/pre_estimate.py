@@ -1,4 +1,4 @@
-"""The pre-estimate Psi(y) that adaptive methods build on: any method by name, a file, an image, or the truth."""
+"""The pre-estimate Psi(y) that adaptive methods build on: a method, a file, an image, or the truth."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Psi = Annotated[
         }
     ),
 ]
-"""What a pre-estimate may be in a recipe (a name, a name with parameters, a file) and in Python (an image)."""
+"""What a pre-estimate may be: in a recipe a name, a name with parameters, or a file; in Python an image."""
 
 
 def pre_estimate(psi: Any, measurement: Measurement) -> Generator[State, None, torch.Tensor]:
@@ -88,7 +88,7 @@ def pre_estimate(psi: Any, measurement: Measurement) -> Generator[State, None, t
     if isinstance(psi, str) and psi == TRUTH:
         if measurement.truth is None:
             raise UsageError("psi = 'truth': the measurement has no truth; name a method such as 'tv'.")
-        image, what = measurement.truth, "the truth itself: what follows is a bound, not a reconstruction"
+        image, what = measurement.truth, "the truth itself"
     elif isinstance(psi, str):
         image, what = _read(psi), f"read from {psi}"
     else:
@@ -96,13 +96,15 @@ def pre_estimate(psi: Any, measurement: Measurement) -> Generator[State, None, t
     found = _fitted(image, measurement)
     from imagereg.solvers.base import State
 
-    yield State(found, 0, phase=PHASE, finished=what)
+    yield State(found, 0, phase=f"{PHASE}, {what}", notes=told(psi))
     return found
 
 
-def told(psi: Any) -> str:
-    """What must be said beside the result: that it used the truth, where it did; else nothing."""
-    return "; built on the truth: a bound for studies" if isinstance(psi, str) and psi == TRUTH else ""
+def told(psi: Any) -> tuple[str, ...]:
+    """What must be said beside the result: that it used the truth, where it did."""
+    if isinstance(psi, str) and psi == TRUTH:
+        return ("The pre-estimate is the truth itself: this is a bound for studies, not a reconstruction.",)
+    return ()
 
 
 def _method(psi: Any) -> Method:
@@ -130,7 +132,8 @@ def _read(path: str) -> Any:
     file = Path(path)
     if not file.exists():
         raise UsageError(
-            f"psi = {path!r}: there is no such file, and no method is called so{did_you_mean(path, methods())}"
+            f"psi = {path!r}: there is no such file, and no method of that name"
+            f"{did_you_mean(path, methods())}"
         )
     if file.suffix == ".npy":
         import numpy as np

@@ -8,6 +8,8 @@ from imagereg.methods.base import parameter
 from imagereg.methods.variational import Variational
 
 if TYPE_CHECKING:
+    import torch
+
     from imagereg.measurement import Measurement
     from imagereg.methods.scaling import Scaling
     from imagereg.priors.base import Prior
@@ -31,8 +33,13 @@ class TotalVariation(Variational):
         "pdhg", "Algorithm; pdhg is the only one that states how far it is from the minimum", level="advanced"
     )
 
-    def penalty(self, measurement: Measurement, scaling: Scaling) -> tuple[Prior, ...]:
-        """lambda TV, of slices or of volumes, with differences divided by the edges of voxels."""
+    def penalty(
+        self, measurement: Measurement, scaling: Scaling, weight: torch.Tensor | None = None
+    ) -> tuple[Prior, ...]:
+        """lambda TV, of slices or of volumes, with differences divided by the edges of voxels.
+
+        `weight` is one factor a pixel, (B, C, ...); 1 everywhere where not given.
+        """
         from imagereg.priors.tv import TV
 
         dimensions = scaling.image.ndim - 2
@@ -41,6 +48,7 @@ class TotalVariation(Variational):
                 scaling.linear(self.strength),
                 isotropic=self.isotropic,
                 dimensions=dimensions,
+                weight=weight,
                 spacing=spacing(measurement, dimensions),
             ),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.methods.base import Method, Needs, parameter
@@ -10,6 +10,8 @@ from imagereg.methods.data_term import Choice, data_term
 from imagereg.methods.scaling import Scaling, measure
 
 if TYPE_CHECKING:
+    import torch
+
     from imagereg.measurement import Measurement
     from imagereg.priors.base import Prior
     from imagereg.solvers.base import Solver, State
@@ -72,6 +74,23 @@ class Variational(Method):
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """Find the scaling, set up the problem and solve it, one state a step."""
+        yield from self.minimise(measurement, lambda scaling: self.penalty(measurement, scaling))
+
+    def minimise(
+        self,
+        measurement: Measurement,
+        penalty: Callable[[Scaling], tuple[Prior, ...]],
+        *,
+        start: torch.Tensor | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Iterator[State]:
+        """Solve for the priors that `penalty` makes of the scaling, one state a step.
+
+        Parameters
+        ----------
+        start : (B, C, ...) first image; the quick reconstruction where not given.
+        notes : sentences that every state carries.
+        """
         from imagereg.solvers.base import iterate
         from imagereg.solvers.problem import Problem
 
@@ -79,15 +98,15 @@ class Variational(Method):
         bounds = (0.0 if self.bounded(measurement) else None, None)
         bare = Problem(fidelity, measurement.physics, (), bounds)
         scaling = measure(bare, scale=self.scale, absolute=self.absolute)
-        problem = Problem(fidelity, measurement.physics, self.penalty(measurement, scaling), bounds)
+        problem = Problem(fidelity, measurement.physics, penalty(scaling), bounds)
         solver = self.algorithm(problem)
         yield from iterate(
             solver,
             problem,
             total=self.iterations,
-            start=scaling.image,
+            start=scaling.image if start is None else start,
             stop=self.rule(solver),
-            notes=(note,) if note else (),
+            notes=(*notes, note) if note else notes,
         )
 
     def bounded(self, measurement: Measurement) -> bool:

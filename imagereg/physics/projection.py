@@ -10,6 +10,9 @@ from deepinv.physics import LinearPhysics
 from imagereg.geometry import Geometry, Volume
 from imagereg.physics.certificate import Certified
 from imagereg.physics.noise import as_deepinv
+from imagereg.projectors.base import Projector, back_project, project
+from imagereg.projectors.base import projector as choose_projector
+from imagereg.projectors.filters import filtered_back_projection
 
 
 class Tomography(Certified, LinearPhysics):
@@ -28,7 +31,7 @@ class Tomography(Certified, LinearPhysics):
         self,
         geometry: Geometry,
         volume: Volume,
-        projector: Any,
+        projector: Projector,
         noise: Any = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -38,14 +41,10 @@ class Tomography(Certified, LinearPhysics):
 
     def A(self, x: torch.Tensor) -> torch.Tensor:
         """Line integrals of images."""
-        from imagereg.projectors.base import project
-
         return project(self.projector, x)
 
     def A_adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """The transpose of `A` (unfiltered back-projection)."""
-        from imagereg.projectors.base import back_project
-
         return back_project(self.projector, y)
 
     def fbp(self, y: torch.Tensor, *, window: str = "ramp", cutoff: float = 1.0) -> torch.Tensor:
@@ -64,8 +63,6 @@ class Tomography(Certified, LinearPhysics):
         UsageError
             When the shape does not fit, the window is unknown or the cutoff outside (0, 1].
         """
-        from imagereg.projectors.filters import filtered_back_projection
-
         return filtered_back_projection(self.projector, y, window=window, cutoff=cutoff)
 
     def A_dagger(self, y: torch.Tensor, *, window: str = "ramp", cutoff: float = 1.0) -> torch.Tensor:
@@ -111,8 +108,6 @@ def tomography(
     UsageError
         When the backend is unknown or cannot do this scan.
     """
-    from imagereg.projectors.base import projector
-
     volume = Volume.fit(geometry) if volume is None else volume
-    chosen = projector(geometry, volume, device=device, backend=backend)
+    chosen = choose_projector(geometry, volume, device=device, backend=backend)
     return Tomography(geometry, volume, chosen, noise, device, dtype)

@@ -95,10 +95,13 @@ def find_bad_views(measurement: Measurement) -> dict[int, str]:
     good = np.array([view for view in range(views) if view not in bad])
     if good.size < 8:
         return dict(sorted(bad.items()))
-    mean = filled[good].mean(axis=1)
+    low, high = np.percentile(flat[good][finite[good]], [2, 98])
+    spread = float(high - low)
+    # A few saturated pixels or zingers are for `outliers`: they must not make a view bad.
+    filled = np.clip(filled[good], low - 0.5 * spread, high + 0.5 * spread)
+    mean = filled.mean(axis=1)
     jump = np.abs(mean - _beside(mean[:, None])[:, 0])
-    unlike = np.abs(filled[good] - _beside(filled[good])).mean(axis=1)
-    spread = float(np.percentile(flat[good][finite[good]], 98) - np.percentile(flat[good][finite[good]], 2))
+    unlike = np.abs(filled - _beside(filled)).mean(axis=1)
     # Neighbours of a bad view are unlike it as well: only the worst of a run counts.
     worst = unlike >= np.maximum(np.roll(unlike, 1), np.roll(unlike, -1))
     far = (jump > 10 * np.median(jump) + 0.1 * spread) & (unlike > 6 * np.median(unlike))

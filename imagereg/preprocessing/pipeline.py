@@ -106,8 +106,8 @@ class Look:
             return cls((trimmed(measurement, first, min(taken[1], first + count)),))
         if final <= count:
             return cls((trimmed(measurement, *_ranges(steps, 0, final, total)[0]),))
-        step = final // count
-        picks = range(step // 2, final, step)[:count]
+        step = -(-final // count)
+        picks = range(step // 2, final, step)
         ranges = [_ranges(steps, pick, pick + 1, total)[0] for pick in picks]
         widths, gaps = {stop - start for start, stop in ranges}, np.diff([start for start, _ in ranges])
         if widths == {1} and len(set(gaps.tolist())) == 1:

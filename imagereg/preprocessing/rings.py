@@ -50,7 +50,10 @@ class Rings(Step):
         "sorting", "how stripes are found"
     )
     size: int | None = parameter(
-        None, "length of the running median, made odd; a fortieth of the columns where not given", ge=3, unit="columns"
+        None,
+        "length of the running median, made odd; a fortieth of the columns where not given",
+        ge=3,
+        unit="columns",
     )
     width: int | None = parameter(
         None,

@@ -132,6 +132,6 @@ def _without_wide(sinogram: Sinogram, width: int, ratio: float) -> Sinogram:
 
 
 def _standing_out(figures: NDArray[np.floating], ratio: float) -> NDArray[np.bool_]:
-    """Columns whose figure lies off the median by more than `ratio` times what four in five columns keep to."""
+    """Columns whose figure lies off the median by more than `ratio` times what most columns keep to."""
     away = np.abs(figures - np.median(figures))
     return np.asarray(away > ratio * np.percentile(away, 80) + 1e-12)

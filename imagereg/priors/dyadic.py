@@ -25,7 +25,7 @@ class DyadicPartition(Prior):
 
     Parameters
     ----------
-    strength : penalty of one cell, in units of the objective.
+    strength : penalty of one cell, in units of the objective; one number or one an item, (B, 1, ...).
     dimensions : 2 for images (B, C, H, W), each channel a quad-tree; 3 for volumes (B, C, D, H, W).
 
     Raises
@@ -40,14 +40,14 @@ class DyadicPartition(Prior):
     Willett, IEEE Trans. Image Process. 21 (2012) 1084, arXiv 1005.4274.
     """
 
-    def __init__(self, strength: float, *, dimensions: int = 2) -> None:
-        if strength < 0:
+    def __init__(self, strength: Step = 1.0, *, dimensions: int = 2) -> None:
+        if not bool((torch.as_tensor(strength) >= 0).all()):
             raise UsageError(f"strength = {strength}: a penalty must not be negative.")
         if dimensions not in (2, 3):
             raise UsageError(
                 f"dimensions = {dimensions}: dyadic partitions are of images (2) or volumes (3)."
             )
-        self.strength = float(strength)
+        self.strength = strength
         self.dimensions = dimensions
 
     def fn(self, x: torch.Tensor) -> torch.Tensor:
@@ -60,7 +60,8 @@ class DyadicPartition(Prior):
             children = _children(cells, self.dimensions).sum(-1)
             low, high = _children(low, self.dimensions).amin(-1), _children(high, self.dimensions).amax(-1)
             cells = torch.where(high > low, children, children.clamp_max(1.0))
-        return self.strength * cells.flatten(1).sum(1).to(x.dtype)
+        each = self.strength.flatten() if isinstance(self.strength, torch.Tensor) else self.strength
+        return each * cells.flatten(1).sum(1).to(x.dtype)
 
     def prox(self, x: torch.Tensor, gamma: Step) -> torch.Tensor:
         """argmin_v fn(v) + ||v - x||² / (2 γ), exactly."""
@@ -182,7 +183,7 @@ def _clipped(x: torch.Tensor, bounds: Bounds) -> torch.Tensor:
     return x if low is None and high is None else x.clamp(low, high)
 
 
-def _pad(x: torch.Tensor, dimensions: int) -> tuple[torch.Tensor, tuple[slice | type(...), ...]]:
+def _pad(x: torch.Tensor, dimensions: int) -> tuple[torch.Tensor, Any]:
     """x at the corner of zeros whose sides are one power of two, and the slices that take it out."""
     sizes = x.shape[-dimensions:]
     side = 1 << (max(sizes) - 1).bit_length()

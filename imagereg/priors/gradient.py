@@ -87,7 +87,7 @@ class Gradient(LinearMap):
             )
 
 
-SMALL = 1 << 14
+SMALL = 1 << 17
 """Below so many numbers, waking the threads of a compiled kernel costs more than the work."""
 
 

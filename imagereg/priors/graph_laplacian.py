@@ -69,7 +69,8 @@ class GraphLaplacian(LinearMap):
         radii = (radius,) * axes if isinstance(radius, int) else tuple(radius)
         if len(radii) != axes or min(radii) < 0 or max(radii) < 1:
             raise UsageError(
-                f"graph radius = {radius}: give one number of at least 1, or {axes} of at least 0, one an axis."
+                f"graph radius = {radius}: give one number of at least 1, or {axes} of at least 0, one an "
+                "axis."
             )
         if all(min(r, n - 1) == 0 for r, n in zip(radii, guide.shape[2:], strict=True)):
             raise UsageError(f"graph radius = {radius}: no window holds two pixels of {tuple(guide.shape)}.")
@@ -100,11 +101,7 @@ class GraphLaplacian(LinearMap):
 
             apply(self._guide.numpy(), volumes.detach().numpy(), out.numpy(), self.radii)
         else:
-            out.zero_()
-            for here, there, weight in self._pairs():
-                flow = weight * (volumes[here] - volumes[there])
-                out[here] += flow
-                out[there] -= flow
+            self._apply_shifts(volumes, out.zero_())
         return out.reshape(x.shape) / self._divisor
 
     def A_adjoint(self, z: torch.Tensor) -> torch.Tensor:
@@ -147,16 +144,27 @@ class GraphLaplacian(LinearMap):
 
             weigh(guide.numpy(), degrees.numpy(), squares.numpy(), self.radii)
         else:
-            for here, there, weight in self._pairs():
-                for place in (here, there):
-                    degrees[place[:1] + place[2:]] += weight[:, 0]
-                    squares[place[:1] + place[2:]] += weight[:, 0] ** 2
+            self._weigh_shifts(degrees, squares)
         return degrees, squares.double()
+
+    def _apply_shifts(self, x: torch.Tensor, out: torch.Tensor) -> None:
+        """Add sum_q w_pq (x_p - x_q), before division, to `out`: for devices without the kernel."""
+        for here, there, weight in self._pairs():
+            flow = weight * (x[here] - x[there])
+            out[here] += flow
+            out[there] -= flow
+
+    def _weigh_shifts(self, degrees: torch.Tensor, squares: torch.Tensor) -> None:
+        """Add the weights and their squares, before division, for devices without the kernel."""
+        for here, there, weight in self._pairs():
+            for place in (here, there):
+                degrees[place[:1] + place[2:]] += weight[:, 0]
+                squares[place[:1] + place[2:]] += weight[:, 0] ** 2
 
     def _pairs(
         self, item: int | None = None
     ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...], torch.Tensor]]:
-        """Each pair of shifted views of the grid once: where p lies, where q lies, their weights (B, 1, ...)."""
+        """Each pair of shifted views of the grid once: where p lies, where q lies, weights (B, 1, ...)."""
         guide = self._guide if item is None else self._guide[item : item + 1]
         rz, ry, rx = self.radii
         whole = slice(None)

@@ -20,10 +20,10 @@ def edge_weights(
 ) -> torch.Tensor:
     """Weights w_i = (eta / sqrt(eta^2 + |D z|_i^2))^(1 - p) of space-variant TV, computed once from z.
 
-    w is 1 where the pre-estimate z is flat and near (eta / |D z|_i)^(1 - p) on its edges, |.| being the length
-    of a pixel's differences over the range of z. p = 1 gives 1 everywhere, which is plain TV; the smaller p,
-    the less an edge costs. They are the factors of iteratively reweighted l1 for sum |D x|_i^p, made once, so
-    that the problem stays convex.
+    w is 1 where the pre-estimate z is flat and near (eta / |D z|_i)^(1 - p) on its edges, |.| being the
+    length of a pixel's differences over the range of z. p = 1 gives 1 everywhere, which is plain TV; the
+    smaller p, the less an edge costs. They are the factors of iteratively reweighted l1 for sum |D x|_i^p,
+    made once, so that the problem stays convex.
 
     Parameters
     ----------

@@ -70,7 +70,8 @@ class Projector(ABC):
             raise UsageError(f"projector: {what} of {given.dtype}; the {self.backend} backend takes {names}.")
         if given.device.type != self._device_type():
             raise UsageError(
-                f"projector: {what} on {given.device}; the {self.backend} backend works on {self._device_type()}."
+                f"projector: {what} on {given.device}; the {self.backend} backend works on "
+                f"{self._device_type()}."
             )
         source = given.detach().contiguous()
         out = torch.empty((*given.shape[:2], *result), dtype=given.dtype, device=given.device)

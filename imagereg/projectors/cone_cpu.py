@@ -52,39 +52,68 @@ class ConeProjector(Projector):
 
     def _forward(self, image: torch.Tensor, out: torch.Tensor) -> None:
         source, target = image.numpy().reshape(-1), out.numpy().reshape(-1)
-        depth, high, wide = self.image_shape
-        _, rows, columns = self.data_shape
+        depth, high, wide = self.volume.shape
+        rows, columns = self.geometry.rows, self.geometry.columns
         shape = np.array(self.image_shape, dtype=np.int64)
         for item in range(image.shape[0] * image.shape[1]):
             at, to = item * depth * high * wide, item * int(np.prod(self.data_shape))
             if not self.upright:
                 space_cpu.forward(
-                    source, at, shape[::-1].copy(), np.array([1, wide, high * wide]), self.views, self.rays.point,
-                    self.edges, rows, columns, target, to,
-                )  # fmt: skip
+                    source,
+                    at,
+                    shape[::-1].copy(),
+                    np.array([1, wide, high * wide]),
+                    self.views,
+                    self.rays.point,
+                    self.edges,
+                    rows,
+                    columns,
+                    target,
+                    to,
+                )
                 continue
             tall = self._tall()
             voxels = aligned_zeros((high + 3) * (wide + 3) * tall, source.dtype)
             slices = at + np.arange(depth, dtype=np.int64) * high * wide
             interleave(source, slices, high, wide, wide, 1, 2, tall, voxels[(wide + 3) * tall :])
             upright_cpu.forward(
-                voxels, shape, tall, self.rays.views, self._lifts(), self.rays.runs, self.rays.point, self.edges, rows,
-                columns, target, to,
-            )  # fmt: skip
+                voxels,
+                shape,
+                tall,
+                self.rays.views,
+                self._lifts(),
+                self.rays.runs,
+                self.rays.point,
+                self.edges,
+                rows,
+                columns,
+                target,
+                to,
+            )
 
     def _back(self, data: torch.Tensor, out: torch.Tensor) -> None:
         source, target = data.numpy().reshape(-1), out.numpy().reshape(-1)
-        depth, high, wide = self.image_shape
-        _, rows, columns = self.data_shape
+        depth, high, wide = self.volume.shape
+        rows, columns = self.geometry.rows, self.geometry.columns
         shape = np.array(self.image_shape, dtype=np.int64)
         for item in range(data.shape[0] * data.shape[1]):
             at, to = item * int(np.prod(self.data_shape)), item * depth * high * wide
             if not self.upright:
                 target[to : to + depth * high * wide] = 0
                 space_cpu.back(
-                    source, at, shape[::-1].copy(), np.array([1, wide, high * wide]), self.views, self.rays.point,
-                    self.edges, rows, columns, 2 * numba.get_num_threads(), target, to,
-                )  # fmt: skip
+                    source,
+                    at,
+                    shape[::-1].copy(),
+                    np.array([1, wide, high * wide]),
+                    self.views,
+                    self.rays.point,
+                    self.edges,
+                    rows,
+                    columns,
+                    2 * numba.get_num_threads(),
+                    target,
+                    to,
+                )
                 continue
             tall = self._tall()
             voxels = aligned_zeros((high + 3) * (wide + 3) * tall, source.dtype)
@@ -92,9 +121,20 @@ class ConeProjector(Projector):
                 runs = self.rays.runs[self.rays.runs[:, 1] == major]
                 if len(runs):
                     upright_cpu.back(
-                        source, at, shape, tall, self.rays.views, self._lifts(), runs, self.rays.point, self.edges,
-                        rows, columns, TOGETHER, voxels,
-                    )  # fmt: skip
+                        source,
+                        at,
+                        shape,
+                        tall,
+                        self.rays.views,
+                        self._lifts(),
+                        runs,
+                        self.rays.point,
+                        self.edges,
+                        rows,
+                        columns,
+                        TOGETHER,
+                        voxels,
+                    )
             inner = voxels[: (high + 3) * (wide + 3) * tall].reshape(high + 3, wide + 3, tall)
             volume = target[to : to + depth * high * wide].reshape(depth, high, wide)
             volume[:] = inner[1 : high + 1, 1 : wide + 1, :depth].transpose(2, 0, 1)
@@ -105,7 +145,7 @@ class ConeProjector(Projector):
 
 
 def space_rays(geometry: Geometry, volume: Volume) -> NDArray[np.float64]:
-    """(views, 12): first pixel, column step, row step and source or direction as (x, row, slice) in voxels."""
+    """(views, 12): first pixel, column step, row step, source or direction; (x, row, slice) in voxels."""
     depth, rows, columns = volume.shape
     edges = np.array([volume.edges[2], -volume.edges[1], volume.edges[0]])
     origin = np.array([columns - 1, rows - 1, depth - 1]) / 2

@@ -21,9 +21,20 @@ TOGETHER = 4  # views whose data share the second cache with a band of the image
 
 @njit(parallel=True, **OPTIONS)
 def back_stack(
-    data: Any, shape: Any, views: Any, runs: Any, groups: Any, major_axis: int, point: bool, edges: Any, columns: int,
-    lanes: int, out: Any, slices: Any, row_step: int,
-) -> None:  # fmt: skip
+    data: Any,
+    shape: Any,
+    views: Any,
+    runs: Any,
+    groups: Any,
+    major_axis: int,
+    point: bool,
+    edges: Any,
+    columns: int,
+    lanes: int,
+    out: Any,
+    slices: Any,
+    row_step: int,
+) -> None:
     """Add the transposed projections of the rays with one major axis to one block of slices.
 
     data : (views, columns, lanes), flat.
@@ -61,8 +72,24 @@ def back_stack(
                     to = (member * longest + ray) * lanes
                     for lane in range(lanes):
                         sums[to + lane] = mm * data[source + lane]
-            visit(voxels, lanes, line, lanes, width, first, steps, start[:members], slope[:members],
-                  counts[:members], sums, lanes, True, offsets, weights, reached)  # fmt: skip
+            visit(
+                voxels,
+                lanes,
+                line,
+                lanes,
+                width,
+                first,
+                steps,
+                start[:members],
+                slope[:members],
+                counts[:members],
+                sums,
+                lanes,
+                True,
+                offsets,
+                weights,
+                reached,
+            )
         for lane in range(slices.size):
             for step in range(steps):
                 for across in range(width):
@@ -74,9 +101,19 @@ def back_stack(
 
 @njit(parallel=True, **OPTIONS)
 def back_single(
-    data: Any, at: int, view_step: int, shape: Any, views: Any, runs: Any, major_axis: int, point: bool, edges: Any,
-    out: Any, to: int, row_step: int,
-) -> None:  # fmt: skip
+    data: Any,
+    at: int,
+    view_step: int,
+    shape: Any,
+    views: Any,
+    runs: Any,
+    major_axis: int,
+    point: bool,
+    edges: Any,
+    out: Any,
+    to: int,
+    row_step: int,
+) -> None:
     """Add the transposed projection of the rays with one major axis to one slice."""
     depth = shape[1] if major_axis == 1 else shape[0]
     width = shape[0] if major_axis == 1 else shape[1]
@@ -136,11 +173,32 @@ class FanProjector(StackProjector):
                     continue
                 if stack is None:
                     back_single(
-                        source, int(starts[first]), view_step, shape, rays.views, rays.runs, major, rays.point,
-                        rays.edges, target, int(slices[first]), rays.shape[1],
-                    )  # fmt: skip
+                        source,
+                        int(starts[first]),
+                        view_step,
+                        shape,
+                        rays.views,
+                        rays.runs,
+                        major,
+                        rays.point,
+                        rays.edges,
+                        target,
+                        int(slices[first]),
+                        rays.shape[1],
+                    )
                 else:
                     back_stack(
-                        stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges, rays.columns,
-                        lanes, target, slices[chosen], rays.shape[1],
-                    )  # fmt: skip
+                        stack,
+                        shape,
+                        rays.views,
+                        rays.runs,
+                        groups,
+                        major,
+                        rays.point,
+                        rays.edges,
+                        rays.columns,
+                        lanes,
+                        target,
+                        slices[chosen],
+                        rays.shape[1],
+                    )

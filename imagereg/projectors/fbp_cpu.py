@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from imagereg.geometry import Geometry, Volume
 from imagereg.projectors import gather_cpu, simd, single_cpu
 from imagereg.projectors.base import is_stack
-from imagereg.projectors.layout import OPTIONS, aligned_zeros, blocks, interleave, pad_rows
+from imagereg.projectors.layout import OPTIONS, aligned_zeros, blocks, interleave, pad_rows, turn
 from imagereg.projectors.pixel_driven import Shadows, shadows
 from imagereg.projectors.simd import VECTOR_BYTES
 from imagereg.projectors.single_cpu import PAD
@@ -99,7 +99,7 @@ def cone_back(
                 c = (column[view, 0] + j * column[view, 1] + i * column[view, 2]) * below
                 if not -1 < c < columns:
                     continue
-                before = int(math.floor(c))
+                before = math.floor(c)
                 after = real(c - before)
                 weight = real(below * below)
                 start = (view * (columns + 3) + before + 1) * line
@@ -109,7 +109,7 @@ def cone_back(
                 for slab in range(0, slices, lanes):
                     bottom = lowest + slab * step
                     edge = min(max(min(bottom, bottom + (lanes - 1) * step), -1.0), float(rows))
-                    base = int(math.floor(edge))
+                    base = math.floor(edge)
                     at = simd.fma(real(step), simd.ramp(data, lanes), simd.splat(data, bottom - base, lanes))
                     at = simd.minimum(simd.maximum(at, real(-1 - base)), real(rows - base))
                     first = simd.floor(at)
@@ -195,16 +195,13 @@ def _volume(geometry: Geometry, volume: Volume, seen: Shadows, data: Any, item: 
     tall = -(-depth // 16) * 16
     voxels = aligned_zeros(high * wide * tall, data.dtype)
     size = (columns + 3) * (rows + TALL)
-    few = max(1, min(views, 8))
+    few = min(views, 16)
     turned = aligned_zeros(few * size + 64, data.dtype)
     guarded = turned[16:]
     for first in range(0, views, few):
         chosen = slice(first, min(views, first + few))
-        for view in range(chosen.start, chosen.stop):
-            at = (item * views + view) * rows * columns
-            starts = at + np.arange(rows, dtype=np.int64) * columns
-            part = guarded[(view - first) * size : (view - first + 1) * size]
-            interleave(data, starts, 1, columns, 0, 1, 2, rows + TALL, part)
+        at = (item * views + first) * rows * columns
+        turn(data, at, chosen.stop - first, rows, columns, 1, rows + TALL, guarded)
         cone_back(
             guarded,
             seen.column[chosen],

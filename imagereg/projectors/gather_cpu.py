@@ -96,9 +96,19 @@ def add_one(
 
 @njit(**OPTIONS)
 def tabulate_row(
-    seen: Any, row: int, column: int, pairs: int, columns: int, like: Any, base: int, lanes: int, offsets: Any,
-    one: Any, two: Any, to: int,
-) -> None:  # fmt: skip
+    seen: Any,
+    row: int,
+    column: int,
+    pairs: int,
+    columns: int,
+    like: Any,
+    base: int,
+    lanes: int,
+    offsets: Any,
+    one: Any,
+    two: Any,
+    to: int,
+) -> None:
     """Offsets and weights of the data that `ACROSS` neighbouring voxels take from one view."""
     real = like.dtype.type
     place = seen[0] + row * seen[1] + column * seen[2]
@@ -156,8 +166,20 @@ def back_stack(
             end = (last - chunk) * pairs * ACROSS
             for row in range(top, bottom):
                 for view in range(chunk, last):
-                    tabulate_row(seen[view], row, left, pairs, columns, data, (view - chunk) * line + 2, lanes,
-                                 offsets, one, two, (view - chunk) * pairs * ACROSS)  # fmt: skip
+                    tabulate_row(
+                        seen[view],
+                        row,
+                        left,
+                        pairs,
+                        columns,
+                        data,
+                        (view - chunk) * line + 2,
+                        lanes,
+                        offsets,
+                        one,
+                        two,
+                        (view - chunk) * pairs * ACROSS,
+                    )
                 at = (row - top) * ACROSS * lanes
                 for voxel in range(ACROSS):
                     if lanes == 2 * vector:

@@ -177,9 +177,23 @@ def write_two(
 
 @njit(**OPTIONS)
 def visit(
-    voxels: Any, origin: int, major: int, minor: int, width: int, first: int, steps: int, start: Any, slope: Any,
-    counts: Any, sums: Any, lanes: int, transposed: bool, offsets: Any, weights: Any, reached: Any,
-) -> None:  # fmt: skip
+    voxels: Any,
+    origin: int,
+    major: int,
+    minor: int,
+    width: int,
+    first: int,
+    steps: int,
+    start: Any,
+    slope: Any,
+    counts: Any,
+    sums: Any,
+    lanes: int,
+    transposed: bool,
+    offsets: Any,
+    weights: Any,
+    reached: Any,
+) -> None:
     """Let all rays of a group cross one tile of `steps` steps from `first` on.
 
     `origin` is the offset of the tile's first voxel, `major` and `minor` the steps between voxels along
@@ -198,7 +212,7 @@ def visit(
     edge = width - 1 + reach
     strip = -reach
     while strip < edge:
-        base = int(math.floor(strip))
+        base = math.floor(strip)
         strip += STRIP
         end = min(strip, edge)
         low, high = -1.0 - base, float(width - base)
@@ -213,20 +227,57 @@ def visit(
                 t += STEPS
                 ray += 1
                 if t == offsets.size:
-                    _cross(voxels, corner, offsets, weights, begin, ray, steps, minor, sums,
-                           view * rays, lanes, vector, transposed)  # fmt: skip
+                    _cross(
+                        voxels,
+                        corner,
+                        offsets,
+                        weights,
+                        begin,
+                        ray,
+                        steps,
+                        minor,
+                        sums,
+                        view * rays,
+                        lanes,
+                        vector,
+                        transposed,
+                    )
                     begin = ray
                     t = 0
-            _cross(voxels, corner, offsets, weights, begin, ray, steps, minor, sums,
-                   view * rays, lanes, vector, transposed)  # fmt: skip
+            _cross(
+                voxels,
+                corner,
+                offsets,
+                weights,
+                begin,
+                ray,
+                steps,
+                minor,
+                sums,
+                view * rays,
+                lanes,
+                vector,
+                transposed,
+            )
             reached[view] = ray
 
 
 @njit(**OPTIONS)
 def _cross(
-    voxels: Any, corner: int, offsets: Any, weights: Any, begin: int, end: int, steps: int, minor: int, sums: Any,
-    line: int, lanes: int, vector: int, transposed: bool,
-) -> None:  # fmt: skip
+    voxels: Any,
+    corner: int,
+    offsets: Any,
+    weights: Any,
+    begin: int,
+    end: int,
+    steps: int,
+    minor: int,
+    sums: Any,
+    line: int,
+    lanes: int,
+    vector: int,
+    transposed: bool,
+) -> None:
     for ray in range(begin, end):
         t = (ray - begin) * STEPS
         at = (line + ray) * lanes
@@ -245,9 +296,18 @@ def _cross(
 
 @njit(parallel=True, **OPTIONS)
 def forward_stack(
-    voxels: Any, shape: Any, views: Any, runs: Any, groups: Any, point: bool, edges: Any, lanes: int, out: Any,
-    slices: Any, view_step: int,
-) -> None:  # fmt: skip
+    voxels: Any,
+    shape: Any,
+    views: Any,
+    runs: Any,
+    groups: Any,
+    point: bool,
+    edges: Any,
+    lanes: int,
+    out: Any,
+    slices: Any,
+    view_step: int,
+) -> None:
     """Line integrals of one block of slices.
 
     voxels : (rows + 2, columns + 2 or 3, lanes), a border of zeros around; flat.
@@ -278,8 +338,24 @@ def forward_stack(
         depth, width = (columns, rows) if across else (rows, columns)
         for first in range(0, depth, STEPS):
             origin = down + lanes + first * major
-            visit(voxels, origin, major, minor, width, first, min(STEPS, depth - first), start, slope, counts,
-                  sums, lanes, False, offsets, weights, reached)  # fmt: skip
+            visit(
+                voxels,
+                origin,
+                major,
+                minor,
+                width,
+                first,
+                min(STEPS, depth - first),
+                start,
+                slope,
+                counts,
+                sums,
+                lanes,
+                False,
+                offsets,
+                weights,
+                reached,
+            )
         for k in range(members):
             run = runs[groups[group] + k]
             for begin in range(0, run[3], 16):

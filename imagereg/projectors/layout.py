@@ -88,6 +88,21 @@ def pad_rows(
                     out[at + column] = image[source + column * column_step]
 
 
+@njit(parallel=True, **OPTIONS)
+def turn(data: Any, at: int, views: int, rows: int, columns: int, before: int, line: int, out: Any) -> None:
+    """Views (rows, columns) with the rows innermost: (views, before + columns + 2, line), zeros around."""
+    width = before + columns + 2
+    for part in prange(views * width):
+        view, place = part // width, part % width
+        column = place - before
+        to = part * line
+        filled = rows if 0 <= column < columns else 0
+        for row in range(filled):
+            out[to + row] = data[at + (view * rows + row) * columns + column]
+        for row in range(filled, line):
+            out[to + row] = 0
+
+
 def blocks(slices: int, lanes: int) -> list[tuple[int, int, int]]:
     """How to part a stack: (first slice, number of slices, lanes of the block; 1 for a slice alone).
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from imagereg.geometry import Geometry, Volume
 from imagereg.geometry.fan import PointSource
 
+_AT_ONCE = 1 << 22  # voxels of a volume that are done together
+
 
 class Shadows(NamedTuple):
     """Where voxels fall on the detector: ratios of linear functions of (1, column, row, slice).
@@ -77,18 +79,23 @@ def back_project_anywhere(geometry: Geometry, volume: Volume, data: torch.Tensor
     """As `back_project_pixels`, by torch alone: on any device and for tilted detectors."""
     seen = shadows(geometry, volume)
     shape = (1, *volume.shape)[-3:]
-    items = data.reshape(-1, geometry.views, geometry.rows if data.ndim == 5 else 1, geometry.columns)
+    rows = geometry.rows if data.ndim == 5 else 1
+    items = data.reshape(-1, geometry.views, rows, geometry.columns)
     out = torch.zeros((items.shape[0], *shape), dtype=data.dtype, device=data.device)
-    axes = [torch.arange(n, dtype=torch.float64, device=data.device) for n in shape]
-    k, i, j = torch.meshgrid(axes[0][:1], axes[1], axes[2], indexing="ij")
-    for slab in range(shape[0]):
-        at = torch.stack([torch.ones_like(j), j, i, torch.full_like(k, slab)])
+    i, j = torch.meshgrid(
+        *(torch.arange(n, dtype=torch.float64, device=data.device) for n in shape[1:]), indexing="ij"
+    )
+    for slab in torch.arange(shape[0], dtype=torch.float64, device=data.device).split(
+        max(1, _AT_ONCE // i.numel())
+    ):
+        k = slab[:, None, None].expand(-1, *i.shape)
+        at = torch.stack([torch.ones_like(k), j.expand_as(k), i.expand_as(k), k])
         for view in range(geometry.views):
             column, row, depth = (
                 torch.tensordot(torch.as_tensor(part[view], device=data.device), at, dims=1) for part in seen
             )
             value = _bilinear(items[:, view], row / depth, column / depth)
-            out[:, slab] += (value / depth.to(data.dtype) ** 2)[:, 0]
+            out[:, slab.long()] += value / depth.to(data.dtype) ** 2
     return out.reshape(*data.shape[:2], *volume.shape)
 
 

@@ -79,8 +79,8 @@ def refuse_behind_source(geometry: Geometry, volume: Volume) -> None:
             corner = np.array([volume.centre[0] + across * width, volume.centre[1] + up * height])
             if float(np.min(np.sum((corner - source[:, :2]) * beam, axis=1))) <= 0:
                 raise UsageError(
-                    f"{type(geometry).__name__}: the grid of {width:.4g} x {height:.4g} mm reaches behind the "
-                    "source; give a smaller Volume or a larger source_origin."
+                    f"{type(geometry).__name__}: the grid of {width:.4g} x {height:.4g} mm reaches behind "
+                    "the source; give a smaller Volume or a larger source_origin."
                 )
 
 

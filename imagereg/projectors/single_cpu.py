@@ -33,9 +33,20 @@ def inside(start: float, slope: float, low: float, high: float, depth: int) -> t
 
 @njit(**OPTIONS)
 def _window(
-    rows: Any, line: int, width: int, first: int, last: int, start: float, slope: float, apart: Any, spread: Any,
-    middle: float, narrow: bool, total: Any, at: int,
-) -> None:  # fmt: skip
+    rows: Any,
+    line: int,
+    width: int,
+    first: int,
+    last: int,
+    start: float,
+    slope: float,
+    apart: Any,
+    spread: Any,
+    middle: float,
+    narrow: bool,
+    total: Any,
+    at: int,
+) -> None:
     """Sums along one vector of rays, from row `first` up to `last`.
 
     `start` and `slope` are those of the first ray; the others lie `apart + (row - middle) * spread` away.
@@ -45,7 +56,7 @@ def _window(
     real = rows.dtype.type
     for row in range(first, last):
         place = start + row * slope
-        base = int(math.floor(place))
+        base = math.floor(place)
         to = simd.add(simd.fma(real(row - middle), spread, apart), real(place - base))
         if not narrow:
             to = simd.minimum(simd.maximum(to, real(-1 - base)), real(width - base))
@@ -101,8 +112,21 @@ def forward_single(
             for row in (0, depth - 1):
                 widest = max(widest, start[end] - start[begin] + row * (slope[end] - slope[begin]))
             one, two = inside(start[begin], slope[begin], -1.0 - widest, float(width), depth)
-            _window(rows, line, width, one, two, start[begin], slope[begin], simd.load(apart, 0, lanes),
-                    simd.load(spread, 0, lanes), middle, widest < 2 * lanes - 3, total, 0)  # fmt: skip
+            _window(
+                rows,
+                line,
+                width,
+                one,
+                two,
+                start[begin],
+                slope[begin],
+                simd.load(apart, 0, lanes),
+                simd.load(spread, 0, lanes),
+                middle,
+                widest < 2 * lanes - 3,
+                total,
+                0,
+            )
             for lane in range(end - begin + 1):
                 ray = begin + lane
                 column = run[2] + (ray if run[4] > 0 else count - 1 - ray)

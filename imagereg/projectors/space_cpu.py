@@ -53,21 +53,29 @@ def _clip(ray: Any, major: int, shape: Any, first: int, last: int) -> tuple[int,
             continue
         one, two = (-1 - start) / slope, (end - start) / slope
         low, high = max(low, min(one, two)), min(high, max(one, two))
-    return (int(math.ceil(low)), int(math.floor(high)) + 1) if high >= low else (0, 0)
+    return (math.ceil(low), math.floor(high) + 1) if high >= low else (0, 0)
 
 
 @njit(**OPTIONS)
 def _walk(
-    image: Any, origin: int, shape: Any, strides: Any, ray: Any, major: int, first: int, last: int, value: Any,
+    image: Any,
+    origin: int,
+    shape: Any,
+    strides: Any,
+    ray: Any,
+    major: int,
+    first: int,
+    last: int,
+    value: Any,
     transposed: bool,
-) -> Any:  # fmt: skip
+) -> Any:
     """Sum of a ray's voxels, or `value` given to them."""
     one, two = (major + 1) % 3, (major + 2) % 3
     real = image.dtype.type
     total = real(0)
     for step in range(first, last):
         p, q = ray[one] + step * ray[3 + one], ray[two] + step * ray[3 + two]
-        before_p, before_q = int(math.floor(p)), int(math.floor(q))
+        before_p, before_q = math.floor(p), math.floor(q)
         part_p, part_q = p - before_p, q - before_q
         corner = origin + step * strides[major] + before_p * strides[one] + before_q * strides[two]
         for a in range(2):
@@ -87,8 +95,19 @@ def _walk(
 
 
 @njit(parallel=True, **OPTIONS)
-def forward(image: Any, origin: int, shape: Any, strides: Any, views: Any, point: bool, edges: Any, rows: int,
-            columns: int, out: Any, to: int) -> None:  # fmt: skip
+def forward(
+    image: Any,
+    origin: int,
+    shape: Any,
+    strides: Any,
+    views: Any,
+    point: bool,
+    edges: Any,
+    rows: int,
+    columns: int,
+    out: Any,
+    to: int,
+) -> None:
     """Line integrals of one volume into (views, rows, columns) of the flat `out`, from `to` on."""
     for line in prange(views.shape[0] * rows):
         view, row = line // rows, line % rows
@@ -101,8 +120,20 @@ def forward(image: Any, origin: int, shape: Any, strides: Any, views: Any, point
 
 
 @njit(parallel=True, **OPTIONS)
-def back(data: Any, at: int, shape: Any, strides: Any, views: Any, point: bool, edges: Any, rows: int, columns: int,
-         slabs: int, out: Any, origin: int) -> None:  # fmt: skip
+def back(
+    data: Any,
+    at: int,
+    shape: Any,
+    strides: Any,
+    views: Any,
+    point: bool,
+    edges: Any,
+    rows: int,
+    columns: int,
+    slabs: int,
+    out: Any,
+    origin: int,
+) -> None:
     """Add the transposed projection of (views, rows, columns) of the flat `data` to one volume."""
     for axis in range(3):
         thick = (shape[axis] + slabs - 1) // slabs

@@ -39,7 +39,7 @@ class StackProjector(Projector):
         size = int(np.prod(self.data_shape))
         if len(self.data_shape) == 2:
             return np.arange(items, dtype=np.int64) * size, self.rays.columns
-        views, rows, columns = self.data_shape
+        _views, rows, columns = self.data_shape
         starts = np.arange(items)[:, None] * size + np.arange(rows)[None, :] * columns
         return starts.ravel().astype(np.int64), rows * columns
 
@@ -90,9 +90,18 @@ class StackProjector(Projector):
         interleave(image, at, rows, columns, columns, 1, width - columns - 1, lanes, voxels[width * lanes :])
         shape = np.array([rows, columns, width], dtype=np.int64)
         joseph_cpu.forward_stack(
-            voxels, shape, self.rays.views, self.rays.runs, group(self.rays.runs, TOGETHER), self.rays.point,
-            self.rays.edges, lanes, out, to, view_step,
-        )  # fmt: skip
+            voxels,
+            shape,
+            self.rays.views,
+            self.rays.runs,
+            group(self.rays.runs, TOGETHER),
+            self.rays.point,
+            self.rays.edges,
+            lanes,
+            out,
+            to,
+            view_step,
+        )
 
 
 def group(runs: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -37,21 +37,36 @@ def heights(view: Any, lift: Any, run: Any, ray: int, point: bool) -> tuple[floa
 
 @njit(**OPTIONS)
 def _rows_of_rays(
-    voxels: Any, corner: int, major: int, minor: int, depth: int, start: float, slope: float, first: int, last: int,
-    begin: float, step: float, source: float, low: float, apart: float, row: int, narrow: bool, total: Any,
-) -> None:  # fmt: skip
+    voxels: Any,
+    corner: int,
+    major: int,
+    minor: int,
+    depth: int,
+    start: float,
+    slope: float,
+    first: int,
+    last: int,
+    begin: float,
+    step: float,
+    source: float,
+    low: float,
+    apart: float,
+    row: int,
+    narrow: bool,
+    total: Any,
+) -> None:
     lanes = simd.lanes_of(voxels)
     real = voxels.dtype.type
     sums, corrections = simd.splat(voxels, 0, lanes), simd.splat(voxels, 0, lanes)
     for at in range(first, last):
         place = start + at * slope
-        before = int(math.floor(place))
+        before = math.floor(place)
         after = real(place - before)
         p = corner + at * major + before * minor
         part = begin + at * step
         bottom = source + part * (low + row * apart)
         gap = part * apart
-        base = int(math.floor(min(max(min(bottom, bottom + (lanes - 1) * gap), -1.0), float(depth))))
+        base = math.floor(min(max(min(bottom, bottom + (lanes - 1) * gap), -1.0), float(depth)))
         to = simd.fma(real(gap), simd.ramp(voxels, lanes), simd.splat(voxels, bottom - base, lanes))
         to = simd.minimum(simd.maximum(to, real(-1 - base)), real(depth - base))
         whole = simd.floor(to)
@@ -77,9 +92,19 @@ def _rows_of_rays(
 
 @njit(parallel=True, **OPTIONS)
 def forward(
-    voxels: Any, shape: Any, tall: int, views: Any, lifts: Any, runs: Any, point: bool, edges: Any, rows: int,
-    columns: int, out: Any, to: int,
-) -> None:  # fmt: skip
+    voxels: Any,
+    shape: Any,
+    tall: int,
+    views: Any,
+    lifts: Any,
+    runs: Any,
+    point: bool,
+    edges: Any,
+    rows: int,
+    columns: int,
+    out: Any,
+    to: int,
+) -> None:
     """Line integrals of one volume into (views, rows, columns) of the flat `out`, from `to` on.
 
     voxels : (rows + 3, columns + 3, tall), the slices innermost and followed by `PAD` zeros; flat.
@@ -103,8 +128,25 @@ def forward(
             farthest = max(abs(begin), abs(begin + (steps - 1) * step))
             narrow = farthest * abs(lift[2]) * (lanes - 1) + 3 < 2 * lanes
             for row in range(0, rows, lanes):
-                _rows_of_rays(voxels, down + tall, major, minor, depth, start[ray], slope[ray], first, last, begin,
-                              step, lift[0], lift[1], lift[2], row, narrow, total)  # fmt: skip
+                _rows_of_rays(
+                    voxels,
+                    down + tall,
+                    major,
+                    minor,
+                    depth,
+                    start[ray],
+                    slope[ray],
+                    first,
+                    last,
+                    begin,
+                    step,
+                    lift[0],
+                    lift[1],
+                    lift[2],
+                    row,
+                    narrow,
+                    total,
+                )
                 for lane in range(min(lanes, rows - row)):
                     rise = step * (lift[1] + (row + lane) * lift[2]) * edges[2]
                     mm = math.sqrt(length[ray] ** 2 + rise**2)
@@ -129,12 +171,12 @@ def _column_of_voxels(
     lanes = simd.lanes_of(voxels)
     real = voxels.dtype.type
     half = abs(1 / gap)
-    pairs = (int(math.ceil(2 * half - 1e-12)) + 1) // 2
+    pairs = (math.ceil(2 * half - 1e-12) + 1) // 2
     narrow = (lanes - 1) * half + 2 * pairs + 2 < 2 * lanes
     fall, nothing = real(-abs(gap)), simd.splat(voxels, 0, lanes)
     ends = bottom + (rows - 1) * gap
-    lowest = max(0, int(math.floor(max(min(bottom, ends), 0.0))))
-    highest = min(depth, int(math.ceil(min(max(bottom, ends), depth + 0.0))) + 1)
+    lowest = max(0, math.floor(max(min(bottom, ends), 0.0)))
+    highest = min(depth, math.ceil(min(max(bottom, ends), depth + 0.0)) + 1)
     for slab in range(lowest - lowest % lanes, highest, lanes):
         place = (slab - bottom) / gap
         corner = math.floor(min(place, place + (lanes - 1) / gap) - half)
@@ -167,9 +209,20 @@ def _column_of_voxels(
 
 @njit(parallel=True, **OPTIONS)
 def back(
-    data: Any, at: int, shape: Any, tall: int, views: Any, lifts: Any, runs: Any, point: bool, edges: Any, rows: int,
-    columns: int, together: int, voxels: Any,
-) -> None:  # fmt: skip
+    data: Any,
+    at: int,
+    shape: Any,
+    tall: int,
+    views: Any,
+    lifts: Any,
+    runs: Any,
+    point: bool,
+    edges: Any,
+    rows: int,
+    columns: int,
+    together: int,
+    voxels: Any,
+) -> None:
     """Add the transposed projection of (views, rows, columns) of the flat `data`, from `at` on, to `voxels`.
 
     `together` runs, which share a major axis, are turned to (columns, rows) at a time.
@@ -209,8 +262,18 @@ def back(
                         place = start[member, ray] + here * slope[member, ray]
                         if not -1 < place < width:
                             continue
-                        before = int(math.floor(place))
+                        before = math.floor(place)
                         part = begin[member, ray] + here * step[member, ray]
                         p = down + tall + here * major + before * minor
-                        _column_of_voxels(voxels, p, minor, depth, voxels.dtype.type(place - before), turned, source,
-                                          rows, lift[0] + part * lift[1], part * lift[2])  # fmt: skip
+                        _column_of_voxels(
+                            voxels,
+                            p,
+                            minor,
+                            depth,
+                            voxels.dtype.type(place - before),
+                            turned,
+                            source,
+                            rows,
+                            lift[0] + part * lift[1],
+                            part * lift[2],
+                        )

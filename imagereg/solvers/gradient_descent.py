@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from imagereg.solvers.base import Memory
+from imagereg.errors import UsageError
+from imagereg.fidelities.sobolev import Sobolev
+from imagereg.solvers.base import Memory, State
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.stopping import Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +47,32 @@ class GradientDescent:
         gradient = problem.physics.A_adjoint(problem.fidelity.grad(memory["forward"]))
         image = problem.project(memory["image"] - tau * gradient)
         return {"image": image, "forward": problem.physics.A(image)}
+
+
+@dataclass(frozen=True)
+class SobolevDiscrepancy(Rule):
+    """Stop when ||A x - y||_{H^s} is what noise of power spectrum 1/W would make it, over the whole batch.
+
+    The H^s form of Morozov's principle; at s = 0 it is his own.
+
+    Parameters
+    ----------
+    sigma : standard deviation of the noise, in the unit of the data.
+    factor : a little above 1.
+    """
+
+    sigma: float
+    factor: float = 1.02
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0 or not self.factor > 0:
+            raise UsageError(f"SobolevDiscrepancy({self.sigma}, {self.factor}): give positive numbers.")
+
+    def __call__(self, state: State, previous: State | None) -> str:
+        """The residual, where it is at the level of the noise."""
+        fidelity = None if state.problem is None else state.problem.fidelity
+        if not isinstance(fidelity, Sobolev):
+            raise UsageError("stopping rule SobolevDiscrepancy: the data term is not a Sobolev norm.")
+        misfit = float(fidelity.norm_squared(state.memory["forward"] - fidelity.data).sum()) ** 0.5
+        level = (fidelity.data.numel() * fidelity.expected(self.sigma)) ** 0.5
+        return f"H^s residual {misfit:.3g} at the noise" if misfit <= self.factor * level else ""

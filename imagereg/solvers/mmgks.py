@@ -11,6 +11,7 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.priors.power import PowerPrior, SmoothedPower
 from imagereg.solvers.base import Memory
+from imagereg.solvers.linear import mean_curvature
 from imagereg.solvers.problem import Refusal, inner
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root, gcv_minimum
 
@@ -24,26 +25,27 @@ ParameterRule = Literal["fixed", "discrepancy", "gcv"]
 class MMGKS:
     """min_x 1/2 ||A x - y||^2 + alpha sum phi(L x) over a growing subspace, phi a smoothed power.
 
-    At u = L x_k the prior is replaced by the parabola of fixed curvature c = phi''(0) that touches it, with its
-    minimum at w(u), and the quadratic problem
+    At u = L x_k the prior is replaced by the parabola of fixed curvature c = phi''(0) that touches it, with
+    its minimum at w(u), and the quadratic problem
 
         min_z 1/2 ||A V z - y||^2 + (eta / 2) ||L V z - w(u)||^2,   eta = alpha c,
 
     is solved in the space V exactly, by thin QR factors of A V and L V. V then grows by the gradient
-    A^T (A x - y) + eta L^T (L x - w(u)), divided by mean(diag A^T A) + eta diag(L^T L) where the operator L knows
-    its `gram_diagonal`: a graph Laplacian's entries differ by orders of magnitude between flat regions and
-    edges, and without this scaling thousands of steps would be needed where dozens do. At `restart` columns V
-    starts again from x and the last step, which is what conjugate gradients remember too.
+    A^T (A x - y) + eta L^T (L x - w(u)), divided by mean(diag A^T A) + eta diag(L^T L) where the operator L
+    knows its `gram_diagonal`: a graph Laplacian's entries differ by orders of magnitude between flat regions
+    and edges, and without this scaling thousands of steps would be needed where dozens do. At `restart`
+    columns V starts again from x and the last step, which is what conjugate gradients remember too.
 
     Memory: `restart` images, as many L x and as many copies of the data. One step takes one A, one A^T and
     two L.
 
     Parameters
     ----------
-    rule : how alpha is found. 'fixed': it is the prior's strength. 'discrepancy' and 'gcv' choose eta at every
-        step in the current space and for each item, the prior's strength then being left out of account:
-        'discrepancy' so that ||A x - y|| = safety * noise_norm, 'gcv' at the least generalised
-        cross-validation, for which a probe of random signs is solved alongside, at twice the cost. The memory holds the current alpha as `strength`, shape (B,).
+    rule : how alpha is found. 'fixed': it is the prior's strength. 'discrepancy' and 'gcv' choose eta at
+        every step in the current space and for each item, the prior's strength then being left out of
+        account: 'discrepancy' so that ||A x - y|| = safety * noise_norm, 'gcv' at the least generalised
+        cross-validation, for which a probe of random signs is solved alongside, at twice the cost. The
+        memory holds the current alpha as `strength`, shape (B,).
     noise_norm : expected ||A x - y|| of each item at the true image, for 'discrepancy'.
     safety : factor on it, a little above 1.
     restart : dimension at which the space starts again.
@@ -82,8 +84,8 @@ class MMGKS:
         items = problem.fidelity.data.shape[0]
         if self.rule == "discrepancy" and len(self.noise_norm) != items:
             raise UsageError(
-                f"MM-GKS: the discrepancy principle needs the noise norm of each of {items} items and was given "
-                f"{len(self.noise_norm)}; state the noise, or choose by 'gcv'."
+                f"MM-GKS: the discrepancy principle needs the noise norm of each of {items} items and was "
+                f"given {len(self.noise_norm)}; state the noise, or choose by 'gcv'."
             )
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
@@ -91,15 +93,13 @@ class MMGKS:
         whitened, root = _whitened(problem)
         image = problem.physics.A_adjoint(whitened * root) if start is None else start
         items = image.shape[0]
-        probe = problem.physics.A(_signs(image, 0)) * root
         memory: Memory = {
             "image": image,
             "before": image,
             "strength": torch.zeros(items, dtype=torch.float64, device=image.device),
             "done": torch.zeros(items, dtype=torch.bool, device=image.device),
             "finished": "",
-            # E ||A v||^2 = trace A^T A for random signs v: the mean of its diagonal.
-            "gram": inner(probe, probe).flatten().double() / image[0].numel(),
+            "gram": mean_curvature(problem),
             **self._space(problem, image, None, root),
         }
         if self.rule == "gcv":
@@ -188,7 +188,7 @@ class MMGKS:
         gradient = gradient + force * L.A_adjoint(penalised - target)
         diagonal = getattr(L, "gram_diagonal", None)
         if diagonal is not None:
-            gradient = gradient / (space["gram"].to(image.dtype).reshape(shape) + force * diagonal)
+            gradient = gradient / (space["gram"] + force * diagonal)
         grown = self._grow(problem, space, gradient, root)
         return {"image": image, "seen": seen, "penalised": penalised, **grown}
 

@@ -28,7 +28,8 @@ class Spiral:
     past : values of Φ that may be exceeded; 0 makes every step descend.
     decrease, growth : constants of the test, σ and η of the paper.
     steepening : a step is too long, too, when it ends where f curves so many times more than where it
-        began: the likelihood of counts has a pole at A x = 0, next to which α is so large that x stands still.
+        began: the likelihood of counts has a pole at A x = 0, and next to it α is so large that x stands
+        still.
     smallest, largest : bounds of α; at `largest` a step is taken whatever Φ says.
 
     References
@@ -91,6 +92,7 @@ class Spiral:
             good = torch.ones_like(done)
             if tested:
                 step = trial - image
+                assert reached is not None  # the penalty of one problem has a value always or never
                 ceiling = torch.stack(past).amax(0)
                 # Without room for rounding, α would run away once Φ cannot fall in this precision.
                 room = 8 * torch.finfo(image.dtype).eps * ceiling.abs()

@@ -7,20 +7,27 @@ from typing import Any, Literal
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
+from imagereg.errors import UsageError
+from napari_imagereg.layers import derived_keywords
+
 Mode = Literal["off", "grid", "swipe", "flicker", "difference"]
 MODES: tuple[Mode, ...] = ("off", "grid", "swipe", "flicker", "difference")
 
 
 class Comparison(QObject):
-    """Shows two image layers against each other and puts everything back as it was afterwards."""
+    """Shows two image layers against each other and puts everything back as it was afterwards.
+
+    What is shown are layers of its own that look at the same arrays, so that the compared layers are never
+    changed; they go when the comparison ends.
+    """
 
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._mode: Mode = "off"
-        self._layers: tuple[Any, Any] | None = None
+        self._sources: tuple[Any, Any] | None = None
+        self._shown: list[Any] = []
         self._visible: dict[Any, bool] = {}
-        self._difference: Any = None
         self._timer = QTimer(self)
         self._timer.setInterval(500)
         self._timer.timeout.connect(self._flick)
@@ -31,87 +38,119 @@ class Comparison(QObject):
         return self._mode
 
     def show(self, mode: Mode, first: Any, second: Any, *, lock: bool = True) -> None:
-        """Compare two layers; `lock` gives both the grey range of the first."""
+        """Compare two layers; `lock` gives both one grey range, also when it is changed.
+
+        Raises
+        ------
+        UsageError
+            When the two do not have the same shape.
+        """
         self.clear()
         if mode == "off":
             return
+        if tuple(first.data.shape) != tuple(second.data.shape):
+            shapes = " and ".join(" x ".join(map(str, layer.data.shape)) for layer in (first, second))
+            raise UsageError(f"A and B have {shapes} pixels: only images of one shape can be compared.")
         viewer = self._viewer
-        self._mode, self._layers = mode, (first, second)
+        selected = set(viewer.layers.selection)
+        self._mode, self._sources = mode, (first, second)
         self._visible = {layer: layer.visible for layer in viewer.layers}
-        for layer in viewer.layers:
-            layer.visible = layer in (first, second)
-        if lock:
-            second.contrast_limits = first.contrast_limits
+        for layer in list(viewer.layers):
+            layer.visible = False
+        if mode == "difference":
+            self._show_difference(first, second)
+        else:
+            # The second lies below, so that the first can be cut or hidden to look at it.
+            limits = first.contrast_limits if lock else second.contrast_limits
+            below = self._add(second, f"B: {second.name}", _levels(second), limits)
+            above = self._add(first, f"A: {first.name}", _levels(first), first.contrast_limits)
+            if lock:
+                above.events.contrast_limits.connect(lambda _: self._follow(above, below))
+                below.events.contrast_limits.connect(lambda _: self._follow(below, above))
         if mode == "grid":
-            viewer.grid.enabled = True
-            viewer.grid.shape = (1, 2)
+            grid = viewer.canvas.grid
+            grid.enabled, grid.shape, grid.stride = True, (1, 2), 1
+            for layer in self._shown:
+                layer.name_overlay.visible = True
         elif mode == "swipe":
-            viewer.layers.move(viewer.layers.index(first), len(viewer.layers))
             self.swipe(0.5)
         elif mode == "flicker":
             self._timer.start()
-        else:
-            self._show_difference(first, second)
+        viewer.layers.selection = {layer for layer in selected if layer in viewer.layers}
 
     def swipe(self, fraction: float) -> None:
         """Show the first layer left of a line at `fraction` of its width, the second right of it."""
-        if self._mode != "swipe" or self._layers is None:
+        if self._mode != "swipe" or self._sources is None or not self._alive():
             return
-        first = self._layers[0]
-        if first.ndim < 3:
-            # Clipping planes need three axes, so a picture is shown through its own alpha instead.
-            self._clip_picture(first, fraction)
-            return
-        width = first.data.shape[-1]
-        first.experimental_clipping_planes = [
-            {"position": (0, 0, fraction * width), "normal": (0, 0, -1), "enabled": True}
-        ]
+        above = self._shown[-1]
+        above.data = _cut(_levels(self._sources[0]), min(max(fraction, 0.0), 1.0))
+        above.visible = fraction > 0
 
     def clear(self) -> None:
-        """Leave the mode and put visibility, grid and clipping back."""
+        """Leave the mode: take its layers away and put visibility and grid back."""
         self._timer.stop()
         viewer = self._viewer
         if self._mode == "grid":
-            viewer.grid.enabled = False
-        if self._mode == "swipe" and self._layers is not None:
-            self._unclip(self._layers[0])
-        if self._difference is not None and self._difference in viewer.layers:
-            viewer.layers.remove(self._difference)
+            viewer.canvas.grid.enabled = False
+        for layer in self._shown:
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
         for layer, visible in self._visible.items():
             if layer in viewer.layers:
                 layer.visible = visible
-        self._mode, self._layers, self._visible, self._difference = "off", None, {}, None
+        self._mode, self._sources, self._visible, self._shown = "off", None, {}, []
+
+    def _add(self, source: Any, name: str, data: Any, limits: Any, **more: Any) -> Any:
+        keywords = {**derived_keywords(source, name=name), "contrast_limits": limits, **more}
+        keywords.setdefault("colormap", source.colormap.name)
+        layer = self._viewer.add_image(data, multiscale=isinstance(data, list), **keywords)
+        self._shown.append(layer)
+        return layer
+
+    def _follow(self, changed: Any, other: Any) -> None:
+        if tuple(changed.contrast_limits) != tuple(other.contrast_limits):
+            other.contrast_limits = changed.contrast_limits
 
     def _flick(self) -> None:
-        if self._layers is None:
-            return
-        first, second = self._layers
-        first.visible, second.visible = not first.visible, first.visible
+        if self._alive():
+            above = self._shown[-1]
+            above.visible = not above.visible
+
+    def _alive(self) -> bool:
+        return bool(self._shown) and all(layer in self._viewer.layers for layer in self._shown)
 
     def _show_difference(self, first: Any, second: Any) -> None:
-        from napari_imagereg.layers import derived_keywords
-
-        difference = np.asarray(first.data, dtype=np.float32) - np.asarray(second.data, dtype=np.float32)
-        span = float(np.percentile(np.abs(difference), 99.5)) or 1.0
-        first.visible = second.visible = False
-        self._difference = self._viewer.add_image(
-            difference,
-            **derived_keywords(first, name=f"{first.name} - {second.name}"),
+        pairs = zip(_as_list(_levels(first)), _as_list(_levels(second)), strict=False)
+        differences = [_difference(a, b) for a, b in pairs]
+        span = float(np.percentile(np.abs(np.asarray(differences[-1])), 99.5)) or 1.0
+        self._add(
+            first,
+            f"{first.name} - {second.name}",
+            differences if len(differences) > 1 else differences[0],
+            (-span, span),
             colormap="PiYG",
-            contrast_limits=(-span, span),
         )
 
-    def _clip_picture(self, layer: Any, fraction: float) -> None:
-        whole = layer.metadata.setdefault("imagereg_whole", np.asarray(layer.data))
-        cut = np.array(whole, dtype=np.float32)
-        cut[:, round(fraction * cut.shape[1]) :] = np.nan
-        layer.data = cut
 
-    def _unclip(self, layer: Any) -> None:
-        layer.experimental_clipping_planes = []
-        whole = layer.metadata.pop("imagereg_whole", None)
-        if whole is not None:
-            layer.data = whole
+def _levels(layer: Any) -> Any:
+    return list(layer.data) if layer.multiscale else layer.data
+
+
+def _as_list(data: Any) -> list[Any]:
+    return data if isinstance(data, list) else [data]
+
+
+def _cut(data: Any, fraction: float) -> Any:
+    """The left part of an image, or of every level of a pyramid, at least one pixel wide."""
+    parts = [level[..., : max(1, round(fraction * level.shape[-1]))] for level in _as_list(data)]
+    return parts if isinstance(data, list) else parts[0]
+
+
+def _difference(first: Any, second: Any) -> Any:
+    """First less second; lazy where they are lazy."""
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        first, second = np.asarray(first, dtype=np.float32), np.asarray(second, dtype=np.float32)
+    return first - second
 
 
 def profile(image: Any, start: tuple[float, float], stop: tuple[float, float]) -> tuple[Any, Any]:

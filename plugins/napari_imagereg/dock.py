@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -21,8 +20,7 @@ from qtpy.QtWidgets import (
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
-from napari_imagereg.jobs import Job, Look, preview_looks
-from napari_imagereg.layers import contrast, replace_layer, result_keywords
+from napari_imagereg.explorer import Explorer
 from napari_imagereg.panels.data import DataPanel
 from napari_imagereg.panels.footer import Footer
 from napari_imagereg.panels.geometry import GeometryPanel
@@ -33,8 +31,6 @@ from napari_imagereg.panels.steps import StepsPanel
 from napari_imagereg.runner import Runner
 from napari_imagereg.session import session_of
 from napari_imagereg.settings import Settings
-
-LIVE = "preview"
 
 
 class Workbench(QWidget):
@@ -48,9 +44,6 @@ class Workbench(QWidget):
         self.session.device = self.settings.device
         self.setAcceptDrops(True)
         self.setMinimumWidth(340)
-        self.job = Job(self)
-        self._live: Any = None
-        self._recipe: Recipe | None = None
 
         self.data = DataPanel(self.session, napari_viewer)
         self.physics = GeometryPanel(self.session)
@@ -59,6 +52,7 @@ class Workbench(QWidget):
         self.preview = PreviewPanel(self.session)
         self.runs = RunsPanel(self.session, napari_viewer)
         self.footer = Footer()
+        self.explorer = Explorer(self)
         self.runner = Runner(self.session, napari_viewer, self.footer, self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(2, 2, 2, 2)
@@ -71,7 +65,7 @@ class Workbench(QWidget):
         for panel in (self.data, self.physics, self.steps, self.method, self.preview, self.runs):
             column.addWidget(panel)
         column.addStretch()
-        scroll = QScrollArea()
+        self.scroll = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inside)
@@ -98,28 +92,34 @@ class Workbench(QWidget):
         return line
 
     def _connect(self) -> None:
-        session, footer = self.session, self.footer
+        session, footer, explorer = self.session, self.footer, self.explorer
         for panel in (self.data, self.physics, self.runs):
             panel.failed.connect(self.fail)
-        self.physics.find_centre.connect(self.find_centre)
-        self.physics.sweep.connect(self.sweep)
-        self.steps.look.connect(self.look_at_step)
+        self.physics.find_centre.connect(explorer.find_centre)
+        self.physics.sweep.connect(explorer.sweep)
+        self.steps.look.connect(explorer.look_at_step)
         self.method.edited.connect(self.preview.edited)
-        self.method.suggest.connect(self.suggest)
+        self.method.suggest.connect(explorer.suggest)
         session.physics_changed.connect(self.preview.edited)
         session.steps_changed.connect(self.preview.edited)
-        self.preview.wanted.connect(self.start_preview)
+        self.preview.wanted.connect(explorer.start_preview)
         self.runs.reopen.connect(self.reopen)
         self.runs.export.connect(self.export)
-        footer.keep.connect(self.job.stop_and_keep)
+        footer.keep.connect(explorer.job.stop_and_keep)
         footer.cancel.connect(self.cancel)
         footer.copy.connect(self.copy_as)
         footer.save.connect(self.save_recipe)
         footer.load.connect(self.ask_recipe)
-        self.job.failed.connect(self.fail)
-        self.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
-        self.runner.job.ended.connect(lambda: footer.set_busy(self.job.running))
-        self.destroyed.connect(self.job.cancel)
+        footer.use_cpu.connect(self._use_cpu)
+        footer.bin_data.connect(self._bin_data)
+        self.data.recipe_dropped.connect(lambda path: self.open_recipe(Path(path)))
+        explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
+        self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
+        self.viewer.window._qt_window.installEventFilter(self)
+        for keys, call in (("Ctrl+Return", explorer.start_preview), ("Escape", self.cancel)):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(call)
 
     # ------------------------------------------------------------------ small things
     def set_level(self, level: str) -> None:
@@ -128,191 +128,29 @@ class Workbench(QWidget):
         self.steps.set_advanced(level == "Advanced")
         self.method.set_advanced(level == "Advanced")
 
-    def fail(self, sentence: str) -> None:
-        """Show what went wrong, where the user looks."""
-        self.footer.show_error(sentence)
+    def fail(self, sentence: str, resources: bool = False) -> None:
+        """Show what went wrong, where the user looks; with ways out where memory did not suffice."""
+        self.footer.show_error(sentence, resources=resources)
+
+    def _use_cpu(self) -> None:
+        self._device.setCurrentText("cpu")
+        self.session.device = "cpu"
+        self.explorer.start_preview()
+
+    def _bin_data(self) -> None:
+        names = [name for step in self.session.steps for name in step]
+        # Counts are binned before anything else is made of them.
+        if "bin" not in names:
+            self.session.steps.insert(0, {"bin": {}})
+            self.session.steps_changed.emit()
+        self.explorer.start_preview()
 
     def cancel(self) -> None:
         """Cancel whatever runs; the image of a cancelled preview goes away."""
-        if self.job.running:
-            self.job.cancel()
-            self._drop_live()
+        self.explorer.cancel()
         if self.runner.job.running:
             self.footer.cancel_button.setText("Cancelling\N{HORIZONTAL ELLIPSIS}")
             self.runner.cancel()
-
-    # ------------------------------------------------------------------ preview
-    def start_preview(self) -> None:
-        """Reconstruct the slice of the preview with what the panels say; a running preview is replaced."""
-        measurement = self.session.measurement
-        if measurement is None:
-            return
-        self.footer.show_error("")
-        try:
-            recipe = self.session.recipe()
-        except ImageregError as error:
-            self.fail(str(error))
-            return
-        self._recipe = recipe
-        self._drop_live()
-        self._take_over(self._show_look, self._finish_preview)
-        self.preview.begin()
-        self.footer.set_busy(True)
-        self.footer.show_progress(0.0, f"{recipe.method.name}\N{HORIZONTAL ELLIPSIS}")
-        row = self.session.row
-        self.job.start(lambda keep: preview_looks(recipe, measurement, row, keep))
-
-    def _take_over(self, looked: Any, finished: Any) -> None:
-        """Send the job's values to these slots from now on."""
-        for signal, slot in ((self.job.looked, looked), (self.job.finished, finished)):
-            with contextlib.suppress(RuntimeError, TypeError):
-                signal.disconnect()
-            signal.connect(slot)
-
-    def _show_look(self, look: Look) -> None:
-        self.preview.show_look(look)
-        fraction = look.iteration / look.total if look.total else None
-        self.footer.show_progress(
-            fraction, f"iteration {look.iteration}" + (f"/{look.total}" if look.total else "")
-        )
-        if self._live is None or self._live not in self.viewer.layers:
-            measurement = self.session.measurement
-            assert measurement is not None
-            keywords = result_keywords(look.image, measurement, name=LIVE)
-            if look.measurement is not None:
-                keywords = result_keywords(look.image, look.measurement, name=LIVE)
-            self._live = self.viewer.add_image(look.image, **keywords)
-        elif self._live.data.shape != look.image.shape:
-            self._live.data = look.image
-        else:
-            self._live.data = look.image
-            self._live.contrast_limits = contrast(look.image)
-
-    def _finish_preview(self, look: Look | None) -> None:
-        if look is None or self._recipe is None:
-            return
-        recipe, measurement = self._recipe, look.measurement or self.session.measurement
-        assert measurement is not None
-        self._drop_live()
-        run = self.session.add_run(
-            method=recipe.method.name,
-            parameters=recipe.resolved_method().model_dump(mode="json"),
-            iterations=look.iteration,
-            seconds=look.seconds,
-            residual=look.residual,
-            metrics=look.metrics,
-            layer="",
-            recipe=recipe.to_yaml(),
-            finished=look.finished,
-        )
-        provenance = {"recipe": recipe.to_yaml(), "finished": look.finished, "notes": list(look.notes)}
-        name = f"{self.session.layer_name or 'data'} \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {run.title}"
-        layer = self.viewer.add_image(
-            look.image, **result_keywords(look.image, measurement, name=name, provenance=provenance)
-        )
-        self.session.update_run(run.number, layer=layer.name)
-        self.preview.show_look(look)
-        if len(self.session.runs) == 1:
-            self.viewer.reset_view()
-
-    def _drop_live(self) -> None:
-        if self._live is not None and self._live in self.viewer.layers:
-            self.viewer.layers.remove(self._live)
-        self._live = None
-
-    # ------------------------------------------------------------------ centre, steps, suggestion
-    def _small_job(self, text: str, work: Any, done: Any) -> None:
-        """Run one function in the job's thread and hand its value to `done`."""
-        self.footer.show_error("")
-        self._take_over(lambda _: None, done)
-        self.footer.set_busy(True, can_keep=False)
-        self.footer.show_progress(None, text)
-
-        def once(keep: Any) -> Any:
-            yield work()
-
-        self.job.start(once)
-
-    def _before_centre(self) -> Any:
-        from imagereg.preprocessing import preprocess
-
-        assert self.session.measurement is not None
-        names = [step for step in self.session.steps if "centre" not in step]
-        return preprocess(self.session.measurement, names)
-
-    def find_centre(self) -> None:
-        """Find the centre of rotation from the data."""
-        from imagereg.preprocessing import find_centre
-
-        self._small_job(
-            "finding the centre of rotation",
-            lambda: find_centre(self._before_centre()),
-            self.physics.show_estimate,
-        )
-
-    def sweep(self, columns: list[float]) -> None:
-        """Reconstruct with the axis on several columns."""
-        from imagereg.preprocessing import centre_sweep
-
-        row = self.session.row
-
-        def work() -> Any:
-            ready = self._before_centre()
-            ready = ready.select(rows=slice(row, row + 1)) if ready.rows > 1 else ready
-            return columns, centre_sweep(ready, columns)
-
-        self._small_job(
-            "reconstructing the sweep", work, lambda found: self.physics.show_sweep(found[0], found[1])
-        )
-
-    def look_at_step(self, name: str) -> None:
-        """Show the data before and after one step, and their difference."""
-        from imagereg.preprocessing import preprocess
-
-        measurement = self.session.measurement
-        if measurement is None:
-            return
-        names = [next(iter(step)) for step in self.session.steps]
-        if name not in names:
-            self.fail(f"tick the step {name!r} first.")
-            return
-        place = names.index(name)
-
-        def work() -> Any:
-            before = preprocess(measurement, self.session.steps[:place])
-            return before, preprocess(before, [self.session.steps[place]])
-
-        def show(pair: Any) -> None:
-            before, after = (np.asarray(m.data[...], dtype=np.float32) for m in pair)
-            for label, array in (("before", before), ("after", after)):
-                replace_layer(self.viewer, measurement, f"{name} {label}", array)
-            if before.shape == after.shape:
-                replace_layer(self.viewer, measurement, f"{name} difference", after - before, colormap="PiYG")
-
-        self._small_job(f"running {name}", work, show)
-
-    def suggest(self) -> None:
-        """Find the main parameter of the method from the data, on the preview's slice."""
-        from napari_imagereg.suggest import suggestion
-
-        measurement = self.session.measurement
-        if measurement is None:
-            return
-        try:
-            recipe = self.session.recipe()
-        except ImageregError as error:
-            self.fail(str(error))
-            return
-        row = self.session.row
-
-        def show(found: Any) -> None:
-            self.method.form.set_values({found.name: found.value})
-            self.method.curve.clear()
-            self.method.curve.set_curve(found.by, list(found.tried), list(found.scores))
-            self.method.curve.show()
-            self.footer.show_error("")
-
-        self._small_job("choosing from the data", lambda: suggestion(recipe, measurement, row), show)
 
     # ------------------------------------------------------------------ recipes and output
     def copy_as(self, form: str) -> None:
@@ -387,8 +225,19 @@ class Workbench(QWidget):
             else:
                 self.data.open_path(path)
 
+    def end(self) -> None:
+        """End what runs: the preview is dropped, the volume is interrupted and can be gone on with."""
+        self.explorer.cancel()
+        self.data.checker.cancel()
+        self.runner.end()
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """End what runs when the viewer's window closes."""
+        if event.type() == QEvent.Type.Close:
+            self.end()
+        return bool(super().eventFilter(watched, event))
+
     def closeEvent(self, event: Any) -> None:
-        """End the preview and stop following the volume, which goes on."""
-        self.job.cancel()
-        self.runner.job.forget()
+        """End what runs when the dock closes."""
+        self.end()
         super().closeEvent(event)

@@ -127,7 +127,7 @@ class _Row(QWidget):
         self._reset.setToolTip(f"back to {self._default}")
         self._reset.setAutoRaise(True)
         self._reset.clicked.connect(lambda: self.set_value(self._default))
-        for widget in (label, self.editor):
+        for widget in (label, self.editor, *self.editor.findChildren(QWidget)):
             widget.setToolTip(tip)
         layout.addWidget(self._dot)
         layout.addWidget(label)

@@ -3,111 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from imagereg.errors import ImageregError
-from imagereg.measurement import Measurement
+from imagereg.errors import ImageregError, ResourceError
 from imagereg.recipe import Recipe
+from napari_imagereg.torch_start import make_torch_safe
 
-EVERY = 0.125
-"""Seconds between two looks at a running solver: 8 Hz is live and leaves the GUI its time."""
+_log = logging.getLogger("imagereg.napari")
 
+CANCELLED = 130
+"""Exit code of a run that was interrupted."""
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What the GUI sees of a running preview."""
-
-    image: Any
-    iteration: int
-    total: int | None
-    seconds: float
-    residual: float | None = None
-    objective: float | None = None
-    phase: str = ""
-    finished: str = ""
-    notes: tuple[str, ...] = ()
-    measurement: Measurement | None = field(default=None, repr=False)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-def preview_looks(
-    recipe: Recipe, measurement: Measurement, row: int, stop: threading.Event
-) -> Iterator[Look]:
-    """Preprocess one row and reconstruct it, one look every `EVERY` seconds.
-
-    `stop` ends the iteration and keeps the image so far.
-    """
-    import torch
-
-    from imagereg.engine import choose_device, figures, iterate
-    from imagereg.execution.setup import with_grid, with_physics
-    from imagereg.preprocessing import apply_steps, resolve_steps
-
-    # One core stays with the GUI; sharing all of them makes both slower.
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-    steps = resolve_steps(measurement, recipe.steps())
-    part = measurement.select(rows=slice(row, row + 1)) if measurement.rows > 1 else measurement
-    part = with_grid(apply_steps(part, steps), recipe)
-    part = with_physics(part, recipe, choose_device(recipe.execution.device), torch.float32)
-    shown = 0.0
-    states = iterate(
-        part,
-        recipe.resolved_method(),
-        device=recipe.execution.device,
-        precision=recipe.execution.precision,
-        seed=recipe.execution.seed,
-    )
-    for state in states:
-        now = time.monotonic()
-        last = bool(state.finished) or stop.is_set()
-        if not last and now - shown < EVERY:
-            continue
-        shown = now
-        numbers = figures(state) if last or state.iteration % 4 == 0 else {}
-        metrics: dict[str, float] = {}
-        if last and part.truth is not None:
-            from imagereg.provenance import metrics_of
-
-            metrics = metrics_of(part, state)
-        yield Look(
-            np.squeeze(np.asarray(part.from_tensor(state.image))),
-            state.iteration,
-            state.total,
-            state.seconds,
-            numbers.get("residual"),
-            numbers.get("objective"),
-            state.phase,
-            state.finished or ("stopped and kept" if stop.is_set() else ""),
-            part.notes,
-            part if last else None,
-            metrics,
-        )
-        if stop.is_set():
-            return
+OUT_OF_RESOURCES = 4
+"""Exit code of a run that needs more memory or disk than there is."""
 
 
 class Job(QObject):
     """Runs one generator in a thread and hands its values over to the GUI's thread.
 
     Newest wins: `start` ends what is running without keeping it. Values pass through a slot that holds the
-    newest one only, so a slow GUI never falls behind.
+    newest one only, so a slow GUI never falls behind. `failed` tells the sentence and whether memory or
+    another resource ran out.
     """
 
     looked = Signal(object)
     finished = Signal(object)
-    failed = Signal(str)
+    failed = Signal(str, bool)
     ended = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -136,23 +66,28 @@ class Job(QObject):
 
         def work() -> None:
             last: Any = None
+            main = threading.main_thread()
             try:
+                make_torch_safe()
                 for last in make(keep):
-                    if abandon.is_set():
+                    if abandon.is_set() or not main.is_alive():
                         return
                     with self._lock:
                         if self._abandon is abandon:
                             self._newest = last
-                outcome = ("finished", last)
+                outcome: tuple[str, Any] = ("finished", last)
             except ImageregError as error:
-                outcome = ("failed", str(error))
+                outcome = ("failed", (str(error), isinstance(error, ResourceError)))
             except Exception as error:
-                outcome = ("failed", f"unexpected {type(error).__name__}: {error}")
+                _log.exception("a preview failed")
+                text = " ".join(str(error).split())
+                outcome = ("failed", (f"unexpected {type(error).__name__}: {text}", _is_memory(error)))
             with self._lock:
                 if self._abandon is abandon:
                     self._outcome = outcome
 
-        self._thread = threading.Thread(target=work, name="imagereg-preview", daemon=True)
+        # No daemon: at exit Python would kill it inside torch, which aborts the process.
+        self._thread = threading.Thread(target=work, name="imagereg-preview")
         self._thread.start()
         self._timer.start()
 
@@ -182,8 +117,15 @@ class Job(QObject):
             self._thread = None
             self._timer.stop()
             kind, value = outcome
-            (self.finished if kind == "finished" else self.failed).emit(value)
             self.ended.emit()
+            if kind == "finished":
+                self.finished.emit(value)
+            else:
+                self.failed.emit(*value)
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 class VolumeJob(QObject):
@@ -194,7 +136,8 @@ class VolumeJob(QObject):
 
     progressed = Signal(object)
     finished = Signal(str)
-    failed = Signal(str)
+    failed = Signal(str, bool)
+    cancelled = Signal()
     ended = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -234,6 +177,11 @@ class VolumeJob(QObject):
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
 
+    def end(self) -> None:
+        """Interrupt the process and stop following it: the viewer closes."""
+        self.cancel()
+        self.forget()
+
     def forget(self) -> None:
         """Stop following; the process goes on."""
         self._timer.stop()
@@ -242,6 +190,7 @@ class VolumeJob(QObject):
     def _poll(self) -> None:
         assert self._process is not None
         assert self._log is not None
+        # The code is asked for before the lines are read, so that no line of an ended process is missed.
         code = self._process.poll()
         with self._log.open("rb") as log:
             log.seek(self._read)
@@ -249,7 +198,12 @@ class VolumeJob(QObject):
         complete = text.rpartition(b"\n")[0]
         self._read += len(complete) + bool(complete)
         for line in complete.splitlines():
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(event, dict) or "event" not in event:
+                continue
             if event["event"] == "error":
                 self._error = event["message"]
             else:
@@ -257,8 +211,11 @@ class VolumeJob(QObject):
         if code is None:
             return
         self.forget()
+        self.ended.emit()
         if code == 0:
             self.finished.emit(self._folder)
+        elif code in (CANCELLED, -signal.SIGINT):
+            self.cancelled.emit()
         else:
-            self.failed.emit(self._error or f"the run ended with code {code}")
-        self.ended.emit()
+            sentence = self._error or f"the run ended with code {code}; its log is {self._log}."
+            self.failed.emit(sentence, code == OUT_OF_RESOURCES)

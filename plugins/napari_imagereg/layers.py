@@ -9,9 +9,6 @@ import numpy as np
 from imagereg.measurement import Measurement
 
 KEY = "imagereg"
-PYRAMID_BYTES = 256 * 2**20
-"""Above this size a result is shown as a pyramid, so that pressing 3-D does not hang the viewer."""
-
 _ABBREVIATION = {"mm": "mm", "millimeter": "mm", "um": "um", "micrometer": "um", "nm": "nm", "": "pixel"}
 
 
@@ -43,18 +40,66 @@ def result_keywords(
     return keywords
 
 
-def derived_keywords(layer: Any, *, name: str, provenance: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Keywords that put a new layer where `layer` is: scale, translate, rotate, shear, units, axis labels."""
+def derived_keywords(
+    layer: Any, *, name: str, provenance: dict[str, Any] | None = None, ndim: int | None = None
+) -> dict[str, Any]:
+    """Keywords that put a new layer where `layer` is: scale, translate, rotate, shear, units, axis labels.
+
+    With `ndim` below the layer's the new one is a slice along its last axes.
+    """
+    ndim = layer.ndim if ndim is None else min(ndim, layer.ndim)
+    corner = ndim * (ndim - 1) // 2
     return {
         "name": name,
-        "scale": tuple(layer.scale),
-        "translate": tuple(layer.translate),
-        "rotate": np.array(layer.rotate),
-        "shear": np.array(layer.shear),
-        "units": tuple(layer.units),
-        "axis_labels": tuple(layer.axis_labels),
+        "scale": tuple(layer.scale[-ndim:]),
+        "translate": tuple(layer.translate[-ndim:]),
+        "rotate": np.array(layer.rotate)[-ndim:, -ndim:],
+        "shear": np.array(layer.shear)[-corner:] if corner else None,
+        "affine": np.array(layer.affine.affine_matrix)[-ndim - 1 :, -ndim - 1 :],
+        "units": tuple(layer.units[-ndim:]),
+        "axis_labels": tuple(layer.axis_labels[-ndim:]),
         "metadata": {KEY: provenance or {}},
     }
+
+
+def image_keywords(
+    image: Any,
+    measurement: Measurement,
+    source: Any = None,
+    *,
+    name: str,
+    provenance: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Keywords of a result: in the object's space for scans, where the source layer lies for images.
+
+    A result that is finer than its source (super-resolution) covers the same ground with smaller pixels.
+    """
+    array = np.asarray(image)
+    keywords = result_keywords(array, measurement, name=name, provenance=provenance)
+    rgb = measurement.axes.endswith("C")
+    if rgb:
+        ndim = array.ndim - 1
+        for key in ("scale", "units"):
+            keywords[key] = keywords[key][:ndim]
+        keywords["axis_labels"] = ("z", "y", "x")[-ndim:]
+        keywords["rgb"] = True
+        del keywords["contrast_limits"]
+    if source is None or measurement.geometry is not None:
+        return keywords
+    placed = derived_keywords(source, name=name, provenance=provenance, ndim=array.ndim - rgb)
+    fine = array.shape[: len(placed["scale"])]
+    coarse = _shape(source)[-len(fine) :]
+    ratio = np.array(coarse) / np.array(fine)
+    scale = np.array(placed["scale"])
+    shift = placed["rotate"] @ (scale * (ratio - 1) / 2)
+    placed["scale"] = tuple(scale * ratio)
+    placed["translate"] = tuple(np.array(placed["translate"]) + shift)
+    return {**keywords, **placed}
+
+
+def _shape(layer: Any) -> tuple[int, ...]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(data.shape[: layer.ndim])
 
 
 def measurement_keywords(measurement: Measurement, *, name: str) -> dict[str, Any]:
@@ -99,22 +144,19 @@ def contrast(array: Any) -> tuple[float, float]:
     """Grey range for display: percentiles of a thinned copy, so that it costs nothing on a volume."""
     from imagereg.preview import grey_range
 
-    array = np.asarray(array)
     step = tuple(slice(None, None, max(1, n // 128)) for n in array.shape)
     return grey_range(np.asarray(array[step], dtype=np.float64))
 
 
-def replace_layer(viewer: Any, measurement: Measurement, name: str, array: Any, **more: Any) -> Any:
+def replace_layer(
+    viewer: Any, measurement: Measurement, name: str, array: Any, *, source: Any = None, **more: Any
+) -> Any:
     """Add a layer in the measurement's space, in place of the one of the same name."""
     if name in viewer.layers:
         viewer.layers.remove(name)
-    pixel = measurement.geometry.pixel if measurement.geometry else 1.0
-    unit = "mm" if measurement.geometry else "pixel"
-    return viewer.add_image(
-        array,
-        name=name,
-        scale=(pixel,) * array.ndim,
-        units=(unit,) * array.ndim,
-        contrast_limits=contrast(array),
-        **more,
-    )
+    if measurement.geometry is None and source is not None:
+        keywords = derived_keywords(source, name=name, ndim=array.ndim)
+    else:
+        keywords = measurement_keywords(measurement, name=name)
+        keywords["metadata"] = {}
+    return viewer.add_image(array, **{**keywords, "contrast_limits": contrast(array), **more})

@@ -19,6 +19,7 @@ class Plot(QWidget):
         super().__init__(parent)
         self._curves: dict[str, list[tuple[float, float]]] = {}
         self._shared, self._log = shared, log
+        self._mark: float | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumHeight(64)
 
@@ -27,8 +28,9 @@ class Plot(QWidget):
         return QSize(300, 72)
 
     def clear(self) -> None:
-        """Take all curves away."""
+        """Take all curves and the mark away."""
         self._curves = {}
+        self._mark = None
         self.update()
 
     def add(self, name: str, x: float, y: float) -> None:
@@ -40,6 +42,11 @@ class Plot(QWidget):
     def set_curve(self, name: str, xs: list[float], ys: list[float]) -> None:
         """Replace a curve."""
         self._curves[name] = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+        self.update()
+
+    def mark(self, x: float) -> None:
+        """Draw a vertical line at x."""
+        self._mark = x
         self.update()
 
     @property
@@ -61,7 +68,13 @@ class Plot(QWidget):
             painter.setPen(frame)
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "no curve yet")
             return
-        left, right = min(p[0] for p in points), max(p[0] for p in points)
+        lowest, highest = min(p[0] for p in points), max(p[0] for p in points)
+        wide = lowest > 0 and highest / lowest > 50
+
+        def place(x: float) -> float:
+            a, b, x = (math.log(v) for v in (lowest, highest, x)) if wide else (lowest, highest, x)
+            return 4 + (self.width() - 8) * ((x - a) / (b - a) if b > a else 0.5)
+
         log = self._log and all(p[1] > 0 for p in points)
         common = self._range([p[1] for p in points], log)
         for index, (name, curve) in enumerate(self._curves.items()):
@@ -71,7 +84,7 @@ class Plot(QWidget):
             polygon = QPolygonF(
                 [
                     QPointF(
-                        4 + (self.width() - 8) * ((x - left) / (right - left) if right > left else 0.5),
+                        place(x),
                         self.height()
                         - 4
                         - (self.height() - 8) * ((self._height(y, log) - bottom) / (top - bottom)),
@@ -80,7 +93,11 @@ class Plot(QWidget):
                 ]
             )
             painter.drawPolyline(polygon)
-            painter.drawText(8, 14 + 13 * index, f"{name} {curve[-1][1]:.4g}")
+            name = name if self._mark is not None else f"{name} {curve[-1][1]:.4g}"
+            painter.drawText(8, 14 + 13 * index, name)
+        if self._mark is not None and lowest <= self._mark <= highest:
+            painter.setPen(QPen(text, 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(place(self._mark), 2), QPointF(place(self._mark), self.height() - 3))
 
     @staticmethod
     def _height(y: float, log: bool) -> float:

@@ -27,6 +27,7 @@ class Runner(QObject):
         self.job.progressed.connect(self._show_progress)
         self.job.finished.connect(self._finish)
         self.job.failed.connect(self._fail)
+        self.job.cancelled.connect(self._say_cancelled)
         footer.volume.connect(self.ask)
         footer.batch.connect(self.ask_batch)
 
@@ -44,7 +45,9 @@ class Runner(QObject):
             self.start(dialog.folder())
 
     def start(self, folder: Path) -> None:
-        """Run the whole volume into a folder."""
+        """Run the whole volume into a folder; refused while another one runs."""
+        if self._refuse():
+            return
         self._footer.show_error("")
         try:
             path = source_path(self._session, folder)
@@ -62,12 +65,18 @@ class Runner(QObject):
 
     def start_batch(self, folder: Path) -> None:
         """Run the same recipe on every scan of a folder, results in `imagereg-results` inside it."""
+        if self._refuse():
+            return
         suffix = self._session.path.suffix if self._session.path else ".h5"
         files = sorted(path for path in folder.iterdir() if path.suffix == suffix)
         if not files:
             self._footer.show_error(f"{folder} holds no {suffix} files.")
             return
-        recipe = self._session.recipe()
+        try:
+            recipe = self._session.recipe()
+        except ImageregError as error:
+            self._footer.show_error(str(error))
+            return
         results = folder / "imagereg-results"
         self._queue = [
             recipe.with_values({"input.path": str(file), "output.folder": str(results / file.stem)})
@@ -92,7 +101,10 @@ class Runner(QObject):
         self._footer.show_progress(event.get("fraction"), f"{event['event']}: {event['message'][:60]}{eta}")
 
     def _finish(self, folder: str) -> None:
-        layer = show_output(self._viewer, Path(folder))
+        source = (
+            self._viewer.layers[name] if (name := self._session.layer_name) in self._viewer.layers else None
+        )
+        layer = show_output(self._viewer, Path(folder), source)
         self._footer.show_progress(1.0, f"{Path(folder).name} is complete")
         account = layer.metadata.get("imagereg", {})
         metrics = account.get("metrics", {})
@@ -108,8 +120,21 @@ class Runner(QObject):
         )
         self._next()
 
-    def _fail(self, sentence: str) -> None:
-        self._footer.show_error(sentence)
+    def end(self) -> None:
+        """The viewer closes: interrupt what runs."""
+        self._queue = []
+        self.job.end()
+
+    def _refuse(self) -> bool:
+        if self.job.running:
+            self._footer.show_error("a volume is being reconstructed: cancel it or wait for it.")
+        return self.job.running
+
+    def _say_cancelled(self) -> None:
+        self._footer.show_progress(0.0, "cancelled; the same run goes on from here")
+
+    def _fail(self, sentence: str, resources: bool) -> None:
+        self._footer.show_error(sentence, resources=resources)
         self._next()
 
     def _next(self) -> None:

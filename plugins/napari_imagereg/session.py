@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -15,6 +14,7 @@ from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
 from imagereg.methods.registry import methods
 from imagereg.recipe import Recipe
+from napari_imagereg.wording import as_command, as_python
 
 Task = Literal["tomography", "denoise", "deblur", "inpaint", "super-resolution"]
 TASKS: dict[Task, str] = {
@@ -41,11 +41,13 @@ class Run:
     recipe: str
     finished: str = ""
     tag: str = ""
-    image: Any = field(default=None, repr=False)
+    name: str = ""
 
     @property
     def title(self) -> str:
-        """A layer's name: what was done, with its main parameter."""
+        """A layer's name: what was done, with its main parameter, or the name that the user gave."""
+        if self.name:
+            return self.name
         main = methods()[self.method].main if self.method in methods() else ""
         value = self.parameters.get(main)
         detail = (
@@ -102,12 +104,6 @@ class Session:
         self.steps_changed.emit()
         self.method_changed.emit()
 
-    def health(self) -> list[Any]:
-        """Findings about the data, each with the step that mends it."""
-        from imagereg.preprocessing import health
-
-        return [] if self.measurement is None else list(health(self.measurement))
-
     # ------------------------------------------------------------------ method
     def fitting(self) -> dict[str, type[Method]]:
         """All methods by name."""
@@ -123,9 +119,8 @@ class Session:
             return dict.fromkeys(methods(), "open some data first")
         names = {name for step in self.steps for name in step}
         if measurement.geometry is not None and "flatfield" in names:
-            measurement = replace(
-                measurement.select(rows=slice(0, 1)), quantity="line_integrals", flats=None, darks=None
-            )
+            # Only what the data are called changes: nothing is read.
+            measurement = replace(measurement, quantity="line_integrals", flats=None, darks=None)
         return {name: declared.refusal(measurement) for name, declared in methods().items()}
 
     def choose_method(self, name: str) -> None:
@@ -202,9 +197,7 @@ class Session:
         recipe = recipe or self.recipe()
         if form == "YAML":
             return recipe.to_yaml(header="imagereg recipe")
-        if form == "CLI":
-            return _as_command(recipe)
-        return _as_python(recipe)
+        return as_command(recipe) if form == "CLI" else as_python(recipe)
 
     # ------------------------------------------------------------------ runs
     def add_run(self, **facts: Any) -> Run:
@@ -234,35 +227,6 @@ class Session:
     def tagged(self, tag: str) -> Run | None:
         """The run that carries a tag."""
         return next((run for run in self.runs if run.tag == tag), None)
-
-
-def _as_command(recipe: Recipe) -> str:
-    words = ["imagereg", "run", str(recipe.input.path), "--method", recipe.method.name]
-    for step in recipe.preprocess:
-        (name, values), *_ = step.items() if isinstance(step, dict) else [(step, {})]
-        given = ",".join(f"{key}={value}" for key, value in (values or {}).items())
-        words += ["--step", f"{name}:{given}" if given else name]
-    if not recipe.preprocess:
-        words += ["--step", "none"]
-    for key, value in recipe.method.parameters.items():
-        words += ["--set", f"{key}={value}"]
-    for key, value in recipe.physics.model_dump(mode="json", exclude_defaults=True).items():
-        words += ["--set", f"physics.{key}={value}"]
-    for key, value in recipe.input.hints.items():
-        words += ["--hint", f"{key}={value}"]
-    words += ["-o", str(recipe.output.folder)]
-    return shlex.join(words)
-
-
-def _as_python(recipe: Recipe) -> str:
-    hints = "".join(f", {key}={value!r}" for key, value in recipe.input.hints.items())
-    given = "".join(f", {key}={value!r}" for key, value in recipe.method.parameters.items())
-    lines = ["import imagereg as ir", "", f"scan = ir.read({str(recipe.input.path)!r}{hints})"]
-    if recipe.preprocess:
-        lines.append(f"scan = ir.preprocess(scan, {list(recipe.preprocess)!r})")
-    lines.append(f"result = ir.reconstruct(scan, {recipe.method.name!r}{given})")
-    lines.append('ir.write(result, "image.ome.zarr")')
-    return "\n".join(lines) + "\n"
 
 
 _sessions: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()

@@ -1,45 +1,76 @@
-"""The main parameter of a method, chosen from the data of one slice."""
+"""The main parameter of a method, chosen from the data of one slice, with the curve that speaks for it."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
 
+RULES = ("automatic", "held_out", "discrepancy", "gcv", "sure", "lcurve")
+
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A value with the curve that speaks for it."""
+    """Trials so far, and the value in the end.
+
+    Attributes
+    ----------
+    name : the parameter.
+    by : the rule.
+    tried, scores : values tried and their scores, in the order of the values.
+    value : the chosen value; None while the search goes on.
+    sentence : what speaks for it.
+    """
 
     name: str
-    value: float
     by: str
     tried: tuple[float, ...]
     scores: tuple[float, ...]
+    value: float | None = None
+    sentence: str = ""
 
 
-def suggestion(recipe: Recipe, measurement: Measurement, row: int) -> Suggestion:
-    """Choose the main parameter on one slice: by held-out views for scans, by discrepancy for images."""
-    import torch
+def suggestions(
+    recipe: Recipe,
+    measurement: Measurement,
+    row: int,
+    stop: threading.Event,
+    *,
+    by: str = "automatic",
+    limit: int = 0,
+    threads: int = 0,
+) -> Iterator[Suggestion]:
+    """Choose the main parameter on one slice, one `Suggestion` after each trial and the chosen one last.
 
-    from imagereg.choose.base import choose
-    from imagereg.engine import choose_device
+    With 'automatic', scans are judged by views held out, and images by the discrepancy principle.
+    """
+    from imagereg.choose.base import iterate_choice
+    from imagereg.engine import prepare
     from imagereg.errors import UsageError
-    from imagereg.execution.setup import with_grid, with_physics
-    from imagereg.preprocessing import apply_steps, resolve_steps
+    from napari_imagereg.previewing import prepare_slice
 
     method = recipe.resolved_method()
-    if not method.main:
+    name = method.main
+    if not name:
         raise UsageError(f"{method.name} has no parameter that is chosen from the data.")
-    steps = resolve_steps(measurement, recipe.steps())
-    part = measurement.select(rows=slice(row, row + 1)) if measurement.rows > 1 else measurement
-    device = choose_device(recipe.execution.device)
-    part = with_physics(with_grid(apply_steps(part, steps), recipe), recipe, device, torch.float32)
-    by = "held_out" if part.geometry is not None else "discrepancy"
-    found: Any = choose(method, part.ready(device=device), by=by)
-    tried = tuple(float(row[method.main]) for row in found.curve)
-    return Suggestion(
-        method.main, float(found.value), by, tried, tuple(float(row["score"]) for row in found.curve)
-    )
+    part = prepare_slice(recipe, measurement, row, limit=limit, threads=threads)
+    rule = by if by != "automatic" else ("held_out" if part.geometry is not None else "discrepancy")
+    execution = recipe.execution
+    ready = prepare(part, device=execution.device, precision=execution.precision)
+    trials: dict[float, float] = {}
+    for state in iterate_choice(method, ready, rule, seed=execution.seed):
+        if stop.is_set():
+            return
+        choice: Any = state.memory.get("choice") if state.memory else None
+        if choice is not None:
+            curve = sorted((float(trial[name]), float(trial["score"])) for trial in choice.curve)
+            tried, scores = zip(*curve, strict=True)
+            yield Suggestion(name, rule, tried, scores, choice.value, choice.evidence["sentence"])
+        elif state.phase == "choosing":
+            trials[float(state.values[name])] = float(state.values["score"])
+            tried = tuple(sorted(trials))
+            yield Suggestion(name, rule, tried, tuple(trials[value] for value in tried))

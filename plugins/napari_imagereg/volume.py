@@ -19,7 +19,10 @@ from qtpy.QtWidgets import (
 )
 
 from imagereg.errors import UsageError
-from napari_imagereg.layers import KEY, contrast
+from imagereg.measurement import Measurement
+from imagereg.recipe import Recipe
+from napari_imagereg.jobs import Job
+from napari_imagereg.layers import KEY, contrast, derived_keywords
 from napari_imagereg.session import Session
 
 
@@ -36,7 +39,10 @@ class VolumeDialog(QDialog):
         browse = QPushButton("Choose\N{HORIZONTAL ELLIPSIS}")
         browse.clicked.connect(self._browse)
         form.addRow("method", QLabel(session.method))
-        form.addRow("takes", QLabel(_takes(session)))
+        self._takes = QLabel("working it out\N{HORIZONTAL ELLIPSIS}")
+        self._takes.setWordWrap(True)
+        self._takes.setMinimumWidth(320)
+        form.addRow("takes", self._takes)
         form.addRow("folder", self._folder)
         form.addRow("", browse)
         buttons = QDialogButtonBox(
@@ -45,6 +51,14 @@ class VolumeDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form.addRow(buttons)
+        # One slab is preprocessed for the estimate, which takes a while: not in the GUI's thread.
+        recipe = session.recipe() if session.path is not None else None
+        shape = session.measurement.data.shape if session.measurement is not None else ()
+        self._job = Job(self)
+        self._job.finished.connect(self._takes.setText)
+        self._job.failed.connect(lambda sentence, _: self._takes.setText(f"\N{WARNING SIGN} {sentence}"))
+        self._job.start(lambda keep: iter([takes(recipe, shape)]))
+        self.finished.connect(lambda _: self._job.cancel())
 
     def folder(self) -> Path:
         """The folder that the results go to."""
@@ -71,21 +85,45 @@ def source_path(session: Session, folder: Path) -> Path:
     measurement = session.measurement
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f"{folder.name}.input.npz")
-    arrays: dict[str, Any] = {}
-    if measurement.geometry is None:
-        arrays["image"] = np.asarray(measurement.data)
-    else:
-        arrays["projections" if len(measurement.data.shape) == 3 else "sinogram"] = np.asarray(
-            measurement.data
-        )
-        arrays["angles"] = measurement.geometry.angles
-        session.hints = {"pixel": measurement.geometry.pixel, "angle_unit": "rad"}
+    arrays, hints = _as_arrays(measurement)
     np.savez(path, **arrays)
+    session.hints = hints
     return path
 
 
-def show_output(viewer: Any, folder: Path) -> Any:
-    """Open a finished run as a lazy multiscale layer with its provenance."""
+def _as_arrays(measurement: Measurement) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a file for the data, and the hints with which it is read as the same measurement."""
+    data, geometry = np.asarray(measurement.data), measurement.geometry
+    hints: dict[str, Any] = {}
+    if geometry is None:
+        if measurement.axes:
+            hints["axes"] = measurement.axes
+        return {"image": data}, hints
+    arrays: dict[str, Any] = {
+        "projections" if data.ndim == 3 else "sinogram": data,
+        "angles": geometry.angles,
+    }
+    for name in ("flats", "darks"):
+        frames = getattr(measurement, name)
+        if frames is not None:
+            arrays[name] = np.asarray(frames)
+    hints = {
+        "geometry": geometry.kind,
+        "pixel": float(geometry.pixel),
+        "angle_unit": "radians",
+        "centre": float(geometry.centre_of_rotation),
+        "quantity": measurement.quantity,
+    }
+    if geometry.row_edge != geometry.pixel:
+        hints["row_pixel"] = float(geometry.row_edge)
+    for name in ("source_origin", "source_detector"):
+        if geometry.kind != "parallel":
+            hints[name] = float(getattr(geometry, name))
+    return arrays, hints
+
+
+def show_output(viewer: Any, folder: Path, source: Any = None) -> Any:
+    """Open a finished run as a lazy multiscale layer with its provenance; images lie where `source` lies."""
     import dask.array
     import zarr
 
@@ -100,28 +138,39 @@ def show_output(viewer: Any, folder: Path) -> Any:
     scale = scale if unit != "pixel" else [1.0] * len(scale)
     geometry = account.get("geometry")
     shape = levels[0].shape
+    name = f"{folder.name} \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {account['method']}"
+    keywords: dict[str, Any] = {
+        "name": name,
+        "scale": scale,
+        "units": (unit,) * len(shape),
+        "axis_labels": tuple(axis["name"] for axis in axes),
+        "metadata": {KEY: account},
+    }
+    if geometry:
+        keywords["translate"] = [-(n - 1) / 2 * s for n, s in zip(shape, scale, strict=True)]
+    elif source is not None and source.ndim == len(shape) and tuple(source.data.shape) == tuple(shape):
+        keywords = derived_keywords(source, name=name, provenance=account)
     return viewer.add_image(
         levels if len(levels) > 1 else levels[0],
         multiscale=len(levels) > 1,
-        name=f"{folder.name} \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {account['method']}",
-        scale=scale,
-        units=(unit,) * len(shape),
-        axis_labels=tuple(axis["name"] for axis in axes),
-        translate=[-(n - 1) / 2 * s for n, s in zip(shape, scale, strict=True)]
-        if geometry
-        else [0.0] * len(shape),
         contrast_limits=contrast(np.asarray(levels[-1])),
-        metadata={KEY: account},
+        **keywords,
     )
 
 
-def _takes(session: Session) -> str:
+def takes(recipe: Recipe | None, shape: tuple[int, ...]) -> str:
+    """What a run takes: voxels, memory, disk and time; for a layer without a file its size only.
+
+    Raises
+    ------
+    ImageregError
+        As the run would.
+    """
+    if recipe is None:
+        return f"data of {' x '.join(map(str, shape))}; the layer is written beside the results first"
     from imagereg.execution.local import estimate
 
-    if session.path is None:
-        shape = session.measurement.data.shape if session.measurement is not None else ()
-        return f"data of {' x '.join(map(str, shape))}; the layer is written beside the results first"
-    _, plan = estimate(session.recipe())
+    _, plan = estimate(recipe)
     return str(plan)
 
 

@@ -59,6 +59,5 @@ def workbench(viewer: Any, qtbot: Any) -> Iterator[Any]:
     bench = Workbench(viewer)
     viewer.window.add_dock_widget(bench, name="imagereg", area="right")
     yield bench
-    bench.job.cancel()
-    bench.runner.job.forget()
+    bench.end()
     qtbot.wait(50)

@@ -24,7 +24,7 @@ def run_preview(workbench: Any, qtbot: Any, method: str, **parameters: Any) -> A
     before = len(workbench.session.runs)
     workbench.session.choose_method(method)
     workbench.method.form.set_values(parameters)
-    workbench.start_preview()
+    workbench.explorer.start_preview()
     qtbot.waitUntil(
         lambda: len(workbench.session.runs) > before or bool(workbench.footer.error()), timeout=60000
     )
@@ -105,7 +105,7 @@ def test_live_iterates_then_stop_and_keep(viewer: Any, workbench: Any, qtbot: An
     use(workbench, open_sample(viewer, samples.shepp_logan))
     workbench.session.choose_method("sirt")
     workbench.method.form.set_values({"iterations": 5000})
-    workbench.start_preview()
+    workbench.explorer.start_preview()
     qtbot.waitUntil(lambda: "preview" in viewer.layers, timeout=30000)
     first = np.array(viewer.layers["preview"].data)
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["preview"].data, first), timeout=30000)
@@ -122,12 +122,12 @@ def test_cancel_answers_at_once_and_keeps_nothing(viewer: Any, workbench: Any, q
     use(workbench, open_sample(viewer, samples.shepp_logan))
     workbench.session.choose_method("sirt")
     workbench.method.form.set_values({"iterations": 5000})
-    workbench.start_preview()
+    workbench.explorer.start_preview()
     qtbot.waitUntil(lambda: "preview" in viewer.layers, timeout=30000)
     began = time.perf_counter()
     workbench.footer.cancel_button.click()
     assert time.perf_counter() - began < 0.3
-    assert not workbench.job.running
+    assert not workbench.explorer.job.running
     assert "preview" not in viewer.layers
     qtbot.wait(400)
     assert workbench.session.runs == []
@@ -138,7 +138,7 @@ def test_a_second_preview_replaces_the_first(viewer: Any, workbench: Any, qtbot:
     use(workbench, open_sample(viewer, samples.shepp_logan))
     workbench.session.choose_method("sirt")
     workbench.method.form.set_values({"iterations": 5000})
-    workbench.start_preview()
+    workbench.explorer.start_preview()
     run = run_preview(workbench, qtbot, "fbp")
     assert run.method == "fbp"
     assert len(workbench.session.runs) == 1
@@ -148,7 +148,7 @@ def test_the_live_layer_may_be_deleted_while_it_runs(viewer: Any, workbench: Any
     use(workbench, open_sample(viewer, samples.shepp_logan))
     workbench.session.choose_method("sirt")
     workbench.method.form.set_values({"iterations": 400})
-    workbench.start_preview()
+    workbench.explorer.start_preview()
     qtbot.waitUntil(lambda: "preview" in viewer.layers, timeout=30000)
     viewer.layers.remove("preview")
     workbench.footer.keep_button.click()
@@ -177,10 +177,10 @@ def test_methods_that_do_not_fit_say_why(viewer: Any, workbench: Any) -> None:
 def test_the_centre_is_found_swept_and_taken(viewer: Any, workbench: Any, qtbot: Any) -> None:
     layer = open_sample(viewer, samples.raw_scan)
     use(workbench, layer)
-    workbench.find_centre()
+    workbench.explorer.find_centre()
     qtbot.waitUntil(lambda: workbench.session.centre is not None, timeout=60000)
     found = workbench.session.centre
-    workbench.sweep([found - 2, found, found + 2])
+    workbench.explorer.sweep([found - 2, found, found + 2])
     qtbot.waitUntil(lambda: workbench.physics.strip.count() == 3, timeout=60000)
     item = workbench.physics.strip.item(2)
     workbench.physics.strip.itemClicked.emit(item)
@@ -273,9 +273,9 @@ def test_closing_the_viewer_during_a_run_leaves_no_thread(make_napari_viewer: An
     bench.data.use_layer(open_sample(viewer, samples.shepp_logan))
     bench.session.choose_method("sirt")
     bench.method.form.set_values({"iterations": 100000})
-    bench.start_preview()
+    bench.explorer.start_preview()
     qtbot.waitUntil(lambda: "preview" in viewer.layers, timeout=30000)
-    bench.job.cancel()
+    bench.explorer.job.cancel()
     viewer.close()
     deadline = time.monotonic() + 10
     while any(t.name == "imagereg-preview" for t in threading.enumerate()) and time.monotonic() < deadline:

@@ -23,7 +23,9 @@ def ellipses(seed: int, *, size: float = 0.8, count: int = 12) -> NDArray[np.flo
     return np.array(found)
 
 
-def project(shapes: NDArray[np.float64], geometry: Geometry, radius: float, sub: int = 2) -> NDArray[np.float64]:
+def project(
+    shapes: NDArray[np.float64], geometry: Geometry, radius: float, sub: int = 2
+) -> NDArray[np.float64]:
     """(views, columns) exact line integrals, from the geometry's own positions of source and detector."""
     vectors = geometry.vectors()
     places = (np.arange(geometry.columns * sub) - (sub - 1) / 2) / sub - (geometry.columns - 1) / 2

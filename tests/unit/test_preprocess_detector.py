@@ -24,7 +24,9 @@ COMMON: dict[str, Any] = {
 BEAMS = {
     "parallel": ir.ParallelBeam(**COMMON),
     "fan": ir.FanBeam(**COMMON, source_origin=80.0, source_detector=120.0),
-    "cone": ir.ConeBeam(**{**COMMON, "detector_offset": (1.3, -0.6)}, source_origin=80.0, source_detector=120.0),
+    "cone": ir.ConeBeam(
+        **{**COMMON, "detector_offset": (1.3, -0.6)}, source_origin=80.0, source_detector=120.0
+    ),
 }
 
 
@@ -64,7 +66,9 @@ def test_binned_pixels_lie_in_the_middle_of_their_block(kind: str) -> None:
     there = pixels(before.geometry)[:, :8, :30].reshape(12, 4, 2, 10, 3, 3).mean(axis=(2, 4))
     axes = slice(None) if kind == "cone" else slice(0, 2)
     np.testing.assert_allclose(pixels(done.geometry)[..., axes], there[..., axes], atol=1e-12)
-    assert done.geometry.centre_of_rotation == pytest.approx((before.geometry.centre_of_rotation + 0.5) / 3 - 0.5)
+    assert done.geometry.centre_of_rotation == pytest.approx(
+        (before.geometry.centre_of_rotation + 0.5) / 3 - 0.5
+    )
     assert (done.geometry.pixel, done.geometry.row_edge) == (1.5, 0.8)
 
 
@@ -98,9 +102,13 @@ def test_a_single_row_is_binned_along_its_columns() -> None:
     done = preprocess(ir.Measurement(np.ones((12, 31), np.float32), geometry=geometry), ["bin"])
     assert done.data.shape == (12, 15)
     with pytest.raises(UsageError, match="crop columns only"):
-        preprocess(ir.Measurement(np.ones((12, 31), np.float32), geometry=geometry), [{"crop": {"rows": [0, 1]}}])
+        preprocess(
+            ir.Measurement(np.ones((12, 31), np.float32), geometry=geometry), [{"crop": {"rows": [0, 1]}}]
+        )
     with pytest.raises(UsageError, match="do not fit into a detector of 1 x 31"):
-        preprocess(ir.Measurement(np.ones((12, 31), np.float32), geometry=geometry), [{"bin": {"columns": 40}}])
+        preprocess(
+            ir.Measurement(np.ones((12, 31), np.float32), geometry=geometry), [{"bin": {"columns": 40}}]
+        )
 
 
 @pytest.mark.parametrize("kind", BEAMS)

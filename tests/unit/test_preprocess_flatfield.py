@@ -19,7 +19,9 @@ def truth(seed: int = 0) -> np.ndarray:
     return np.stack(rows, axis=1).astype(np.float64)
 
 
-def counts_of(sums: np.ndarray, *, gain: float, photons: float, seed: int, frames: int = 20) -> ir.Measurement:
+def counts_of(
+    sums: np.ndarray, *, gain: float, photons: float, seed: int, frames: int = 20
+) -> ir.Measurement:
     """Counts, flats and darks of a detector with a gain, a response and an offset."""
     rng = np.random.default_rng(seed)
     response = photons * np.random.default_rng(99).uniform(0.7, 1.3, (ROWS, COLUMNS))
@@ -43,9 +45,7 @@ def test_line_integrals_are_recovered() -> None:
 @pytest.mark.parametrize("gain", [0.6, 4.0])
 def test_weights_are_the_inverse_variance_and_the_gain_is_measured(gain: float) -> None:
     sums = truth()
-    runs = [
-        preprocess(counts_of(sums, gain=gain, photons=400, seed=k), ["flatfield"]) for k in range(60)
-    ]
+    runs = [preprocess(counts_of(sums, gain=gain, photons=400, seed=k), ["flatfield"]) for k in range(60)]
     found = np.array([run.history[0]["gain"] for run in runs])
     assert found.mean() == pytest.approx(gain, rel=0.03)
     variance = np.var([run.data for run in runs], axis=0)
@@ -61,7 +61,11 @@ def test_flicker_of_the_beam_does_not_count_as_noise() -> None:
     flicker = np.linspace(0.8, 1.2, 20)[:, None, None]
     brighter = preprocess(
         ir.Measurement(
-            scan.data, geometry=GEOMETRY, quantity="counts", flats=(scan.flats - 50) * flicker + 50, darks=scan.darks
+            scan.data,
+            geometry=GEOMETRY,
+            quantity="counts",
+            flats=(scan.flats - 50) * flicker + 50,
+            darks=scan.darks,
         ),
         ["flatfield"],
     )
@@ -102,8 +106,10 @@ def test_the_floor_guards_the_logarithm_and_values_above_one_stay() -> None:
 
 
 def test_counts_without_flats_say_what_to_give() -> None:
-    bare = ir.Measurement(counts_of(truth(), gain=1.0, photons=1e4, seed=0).data, geometry=GEOMETRY, quantity="counts")
-    with pytest.raises(UsageError, match="give the frames taken without object as flats.*air=99"):
+    bare = ir.Measurement(
+        counts_of(truth(), gain=1.0, photons=1e4, seed=0).data, geometry=GEOMETRY, quantity="counts"
+    )
+    with pytest.raises(UsageError, match=r"give the frames taken without object as flats.*air=99"):
         preprocess(bare, ["flatfield"])
 
 
@@ -120,7 +126,9 @@ def test_air_of_each_row_of_each_view_replaces_flats() -> None:
 
 def test_exchanged_flats_and_darks_are_noticed() -> None:
     scan = counts_of(truth(), gain=1.0, photons=1e4, seed=0)
-    swapped = ir.Measurement(scan.data, geometry=GEOMETRY, quantity="counts", flats=scan.darks, darks=scan.flats)
+    swapped = ir.Measurement(
+        scan.data, geometry=GEOMETRY, quantity="counts", flats=scan.darks, darks=scan.flats
+    )
     with pytest.raises(UsageError, match="look exchanged"):
         preprocess(swapped, ["flatfield"])
 
@@ -149,7 +157,10 @@ def test_flats_before_and_after_are_interpolated() -> None:
     fade = np.linspace(1, 0.5, VIEWS)[:, None, None]
     flats = np.concatenate([np.repeat(response[None], 4, 0), np.repeat(0.5 * response[None], 6, 0)])
     scan = ir.Measurement(
-        (response * fade * np.exp(-sums)).astype(np.float32), geometry=GEOMETRY, quantity="counts", flats=flats
+        (response * fade * np.exp(-sums)).astype(np.float32),
+        geometry=GEOMETRY,
+        quantity="counts",
+        flats=flats,
     )
     done = preprocess(scan, [{"flatfield": {"flats_before": 4, "gain": 1.0}}])
     np.testing.assert_allclose(done.data, sums, atol=1e-3)

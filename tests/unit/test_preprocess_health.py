@@ -69,7 +69,9 @@ def test_views() -> None:
     scan = good()
     scan.data[20] = 100.0
     scan.data[60] *= 0.5
-    assert only(scan, "2 of 100 views are bad: 20 (one value only), 60 (unlike its neighbours)") == "bad_views"
+    assert (
+        only(scan, "2 of 100 views are bad: 20 (one value only), 60 (unlike its neighbours)") == "bad_views"
+    )
 
 
 def test_flats_and_darks() -> None:
@@ -77,7 +79,9 @@ def test_flats_and_darks() -> None:
     assert only(replace(scan, darks=None, flats=scan.flats - 100, data=scan.data - 100), "no darks") == ""
     bare = replace(scan, flats=None)
     assert only(bare, "counts without flats") == ""
-    assert any("look exchanged" in sentence for sentence in found(replace(scan, flats=scan.darks, darks=scan.flats)))
+    assert any(
+        "look exchanged" in sentence for sentence in found(replace(scan, flats=scan.darks, darks=scan.flats))
+    )
     dim = replace(scan, flats=(scan.flats - 100) / 3 + 100)
     assert any("times the flats" in sentence for sentence in found(dim))
     dead = good()
@@ -120,6 +124,9 @@ def test_wrong_quantities() -> None:
 
 def test_background_and_stripes() -> None:
     sums, geometry, _ = parallel_scan(1, columns=96, views=100)
-    assert only(ir.Measurement(sums + np.float32(0.4), geometry=geometry), "air at the edges is at 0.4") == "background"
+    assert (
+        only(ir.Measurement(sums + np.float32(0.4), geometry=geometry), "air at the edges is at 0.4")
+        == "background"
+    )
     striped = sums + np.random.default_rng(0).normal(0, 0.06, 96).astype(np.float32)
     assert only(ir.Measurement(striped, geometry=geometry), "fixed to the detector's columns") == "rings"

@@ -19,7 +19,9 @@ STEP = {"paganin": {"energy": 20.0, "distance": 100.0, "delta_beta": 20.0}}
 def propagated(sums: np.ndarray, length: float, pixel: float) -> np.ndarray:
     """Transmission after propagation, to first order: (1 - length^2 laplace) of exp(-sums), periodic."""
     rows, columns = sums.shape[-2:]
-    k2 = (2 * math.pi * np.fft.fftfreq(rows, pixel)[:, None]) ** 2 + (2 * math.pi * np.fft.fftfreq(columns, pixel)) ** 2
+    k2 = (2 * math.pi * np.fft.fftfreq(rows, pixel)[:, None]) ** 2 + (
+        2 * math.pi * np.fft.fftfreq(columns, pixel)
+    ) ** 2
     return np.fft.ifft2(np.fft.fft2(np.exp(-sums)) * (1 + length**2 * k2)).real
 
 
@@ -78,7 +80,12 @@ def test_a_band_with_its_halo_equals_the_whole() -> None:
 
 def test_a_cone_magnifies() -> None:
     cone = ir.ConeBeam(
-        angles=np.linspace(0, 6, 4), columns=64, rows=8, pixel=0.004, source_origin=50.0, source_detector=200.0
+        angles=np.linspace(0, 6, 4),
+        columns=64,
+        rows=8,
+        pixel=0.004,
+        source_origin=50.0,
+        source_detector=200.0,
     )
     scan = ir.Measurement(np.full((4, 8, 64), 0.5, np.float32), geometry=cone, quantity="transmission")
     done = preprocess(scan, [STEP])

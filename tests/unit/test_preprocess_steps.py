@@ -38,7 +38,9 @@ def stack() -> ir.Measurement:
     flats = rng.poisson(np.broadcast_to(flat, (6, 9, 96))) + 100.0
     darks = np.full((5, 9, 96), 100.0) + rng.normal(0, 1, (5, 9, 96))
     flats[:, 4, 30] = 100.0
-    geometry = ir.ParallelBeam(angles=np.linspace(0, np.pi, 60, endpoint=False), columns=96, rows=9, pixel=0.01)
+    geometry = ir.ParallelBeam(
+        angles=np.linspace(0, np.pi, 60, endpoint=False), columns=96, rows=9, pixel=0.01
+    )
     return ir.Measurement(
         counts.astype(np.float32), geometry=geometry, quantity="counts", flats=flats, darks=darks
     )

@@ -64,7 +64,7 @@ def test_setting_values_by_key() -> None:
             "strength": 0.5,
             "method.iterations": 7,
             "execution.seed": 3,
-            "preprocess.flatfield.frames": "mean",
+            "preprocess.flatfield.combine": "mean",
             "preprocess.rings.size": 15,
         }
     )
@@ -149,3 +149,15 @@ def test_schema_describes_methods_steps_and_nothing_dangles() -> None:
 
     walk(document)
     assert wanted <= set(document["$defs"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2:4", "2:4"), ("1:30:00", "1:30:00"), ("1e-3", 1e-3), ("1.5", 1.5), ("7", 7), ("-2", -2), ("true", True),
+     ("[1, 2]", [1, 2]), ("1E5", 1e5), ("tv", "tv"), ("", None)],
+)  # fmt: skip
+def test_yaml_values_are_what_people_mean(text: str, value: object) -> None:
+    from imagereg.yaml_text import load
+
+    assert load(text) == value
+    assert type(load(text)) is type(value)

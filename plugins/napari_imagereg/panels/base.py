@@ -23,6 +23,7 @@ class Panel(QWidget):
         self._fold.setCheckable(True)
         self._fold.setChecked(opened)
         self._fold.setText(title)
+        self._fold.setToolTip("Fold or unfold.")
         self._fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         font = self._fold.font()
         font.setBold(True)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWi
 
 from imagereg.errors import ImageregError
 from imagereg.measurement import Measurement
+from napari_imagereg.jobs import Job
 from napari_imagereg.layers import KEY, measurement_keywords, measurement_of
 from napari_imagereg.panels.base import Panel, clear_layout, note
 from napari_imagereg.session import Session
@@ -20,10 +21,17 @@ class DataPanel(Panel):
     """Pick an open layer or a file; findings come with the button that mends them."""
 
     failed = Signal(str)
+    recipe_dropped = Signal(str)
 
     def __init__(self, session: Session, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__("1  Data", parent)
         self._session, self._viewer = session, viewer
+        self._source: Any = None
+        self._opening = False
+        self._findings_of: list[Any] | None = None
+        self.checker = Job(self)
+        self.checker.finished.connect(self._take_findings)
+        self.checker.failed.connect(lambda sentence, _: self._take_findings([]))
         self._layers = QComboBox()
         self._layers.setToolTip("Image layers of this viewer: the measurement to work on.")
         self._layers.setMinimumContentsLength(16)
@@ -40,11 +48,15 @@ class DataPanel(Panel):
         self.layout_.addLayout(self._findings)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._refresh_layers)
-        viewer.layers.events.inserted.connect(self._watch_name)
+        viewer.layers.events.inserted.connect(self._welcome)
         session.data_changed.connect(self.refresh)
+        session.data_changed.connect(self._check)
         session.steps_changed.connect(self._refresh_findings)
         self._refresh_layers()
         self.refresh()
+        for layer in viewer.layers:
+            layer.events.name.connect(self._rename)
+        self._take_what_is_there()
 
     # ------------------------------------------------------------------ choosing
     def use_layer(self, layer: Any) -> None:
@@ -72,7 +84,13 @@ class DataPanel(Panel):
             except ImageregError as error:
                 self.failed.emit(str(error))
                 return
+        self._source = layer
+        self._session.hints = {}
         self._session.take(measurement, path=path, layer=layer.name)
+
+    def source(self) -> Any:
+        """The layer that holds the data, or None where it is gone."""
+        return self._source if self._source in self._viewer.layers else None
 
     def open_path(self, path: Path, **hints: Any) -> None:
         """Read a file, show it as a layer and work on it."""
@@ -84,10 +102,40 @@ class DataPanel(Panel):
             self.failed.emit(str(error))
             return
         self._session.hints = dict(hints)
+        self._opening = True
         layer = self._viewer.add_image(
             measurement.data, **measurement_keywords(measurement, name=Path(path).stem)
         )
+        self._opening = False
+        self._source = layer
         self._session.take(measurement, path=Path(path), layer=layer.name)
+
+    def _take_what_is_there(self) -> None:
+        """Work on the scan, or else on the only image, that is open already."""
+        if self._session.measurement is not None:
+            return
+        images = [layer for layer in self._viewer.layers if layer._type_string == "image"]
+        scans = [layer for layer in images if measurement_of(layer) is not None]
+        for layer in scans[-1:] or (images if len(images) == 1 else []):
+            self.use_layer(layer)
+
+    def _welcome(self, event: Any) -> None:
+        """A layer comes in: a recipe's is restored, and a scan is taken where there are no data yet."""
+        layer = event.value
+        layer.events.name.connect(self._rename)
+        if layer._type_string != "image" or self._opening:
+            return
+        held = layer.metadata.get(KEY, {})
+        recipe = held.pop("open_recipe", "") if isinstance(held, dict) else ""
+        if measurement_of(layer) is not None and (recipe or self._session.measurement is None):
+            self.use_layer(layer)
+        if recipe:
+            self.recipe_dropped.emit(recipe)
+
+    def _rename(self, event: Any) -> None:
+        if self.source() is not None:
+            self._session.layer_name = self._source.name
+        self._refresh_layers()
 
     def _choose(self, index: int) -> None:
         name = self._layers.itemText(index)
@@ -121,24 +169,46 @@ class DataPanel(Panel):
                 self._layers.setCurrentIndex(index)
         self._refresh_findings()
 
+    def _check(self) -> None:
+        """Look for what is wrong, in a thread; the findings come later."""
+        measurement = self._session.measurement
+        self._findings_of = None
+        self.checker.cancel()
+        self._refresh_findings()
+        if measurement is None:
+            return
+
+        def look(keep: Any) -> Any:
+            from imagereg.preprocessing import health
+
+            yield list(health(measurement))
+
+        self.checker.start(look)
+
+    def _take_findings(self, findings: list[Any] | None) -> None:
+        self._findings_of = findings or []
+        self._refresh_findings()
+
     def _refresh_findings(self) -> None:
         clear_layout(self._findings)
         if self._session.measurement is None:
             return
+        if self._findings_of is None:
+            self.set_state("checking\N{HORIZONTAL ELLIPSIS}")
+            return
         chosen = {name for step in self._session.steps for name in step}
-        findings = self._session.health()
-        for finding in findings:
-            line = QWidget()
-            place = self._line(line, finding, chosen)
-            self._findings.addWidget(place)
-        self.set_state(f"\N{WARNING SIGN} {len(findings)}" if findings else "\N{CHECK MARK} checked")
+        left = [finding for finding in self._findings_of if not finding.step or finding.step not in chosen]
+        for finding in left:
+            self._findings.addWidget(self._line(QWidget(), finding, chosen))
+        self.set_state(f"\N{WARNING SIGN} {len(left)}" if left else "\N{CHECK MARK} checked")
 
     def _line(self, line: QWidget, finding: Any, chosen: set[str]) -> QWidget:
         from qtpy.QtWidgets import QHBoxLayout
 
         layout = QHBoxLayout(line)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(note(f"\N{WARNING SIGN} {finding}", kind="finding"), 1)
+        text = finding.sentence if finding.step else str(finding)
+        layout.addWidget(note(f"\N{WARNING SIGN} {text}", kind="finding"), 1)
         step = getattr(finding, "step", "")
         if step and step not in chosen:
             mend = QPushButton("Fix")
@@ -162,9 +232,6 @@ class DataPanel(Panel):
         index = self._layers.findText(current)
         self._layers.setCurrentIndex(index)
         self._layers.blockSignals(False)
-
-    def _watch_name(self, event: Any) -> None:
-        event.value.events.name.connect(self._refresh_layers)
 
 
 def _native(data: Any) -> Any:

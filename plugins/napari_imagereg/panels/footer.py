@@ -18,6 +18,8 @@ class Footer(QWidget):
     copy = Signal(str)
     save = Signal()
     load = Signal()
+    use_cpu = Signal()
+    bin_data = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,6 +29,23 @@ class Footer(QWidget):
         self._message = note(kind="error")
         self._message.hide()
         layout.addWidget(self._message)
+        self._ways_out = QWidget()
+        ways = QHBoxLayout(self._ways_out)
+        ways.setContentsMargins(0, 0, 0, 0)
+        for text, tip, signal in (
+            ("On the CPU", "Work in the machine's own memory instead of the GPU's.", self.use_cpu),
+            (
+                "Bin the data",
+                "Add the step that joins neighbouring pixels: a quarter of the memory.",
+                self.bin_data,
+            ),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(lambda _=False, signal=signal: signal.emit())
+            ways.addWidget(button)
+        self._ways_out.hide()
+        layout.addWidget(self._ways_out)
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.setTextVisible(True)
@@ -44,10 +63,14 @@ class Footer(QWidget):
         layout.addLayout(stops)
         rest = QHBoxLayout()
         self.volume_button = QPushButton("Run whole volume\N{HORIZONTAL ELLIPSIS}")
+        self.volume_button.setToolTip(
+            "Reconstruct every slice in a process of its own; first says what it takes."
+        )
         self.volume_button.clicked.connect(self.volume.emit)
         rest.addWidget(self.volume_button)
         recipe = QToolButton()
         recipe.setText("Recipe")
+        recipe.setToolTip("Copy, save, open or repeat what the panels say.")
         recipe.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(recipe)
         for form in ("CLI", "Python", "YAML"):
@@ -83,11 +106,17 @@ class Footer(QWidget):
         """What the bar says."""
         return str(self._bar.format())
 
-    def show_error(self, sentence: str) -> None:
-        """One sentence about what went wrong; an empty one takes it away."""
-        self._message.setText(sentence)
+    def show_error(self, sentence: str, *, resources: bool = False) -> None:
+        """One sentence about what went wrong; an empty one takes it away. `resources` offers ways out."""
+        sign = "\N{WARNING SIGN} " if sentence else ""
+        self._message.setText(sign + sentence)
         self._message.setVisible(bool(sentence))
+        self._ways_out.setVisible(resources)
+
+    def offers_ways_out(self) -> bool:
+        """Whether the buttons for less memory are shown."""
+        return not self._ways_out.isHidden()
 
     def error(self) -> str:
         """The sentence that is shown, or nothing."""
-        return "" if self._message.isHidden() else str(self._message.text())
+        return "" if self._message.isHidden() else str(self._message.text()).removeprefix("\N{WARNING SIGN} ")

@@ -77,6 +77,7 @@ class GeometryPanel(Panel):
         self.strip.setIconSize(QSize(96, 96))
         self.strip.setFixedHeight(138)
         self.strip.setMovement(QListView.Movement.Static)
+        self.strip.setToolTip("Reconstructions with the axis on these columns: click the sharpest one.")
         self.strip.itemClicked.connect(lambda item: self.centre.setValue(item.data(Qt.ItemDataRole.UserRole)))
         self.strip.hide()
         part.layout_.addWidget(self.strip)
@@ -89,6 +90,7 @@ class GeometryPanel(Panel):
         part = Panel("Image physics", self._image)
         self._task = QComboBox()
         self._task.addItems([task for task in TASKS if task != "tomography"])
+        self._task.setToolTip("What happened to the image: noise, blur, missing pixels, coarse pixels.")
         self._task.activated.connect(lambda _: self._set_task(self._task.currentText()))
         self._blur = QDoubleSpinBox()
         self._blur.setRange(0.1, 50)
@@ -123,9 +125,20 @@ class GeometryPanel(Panel):
         apply = QPushButton("Use as a scan")
         apply.setToolTip("The first axis of the layer is the view, the last the detector column.")
         apply.clicked.connect(self._make_scan)
-        part.row("Beam", self._kind, "pixel", self._pixel)
-        part.row("Views from", self._first, "up to", self._last)
-        part.row("Source to axis", self._so, "to detector", self._sd)
+        for box, tip in (
+            (self._kind, "Shape of the beam."),
+            (self._first, "Angle of the first view."),
+            (self._last, "Angle at which the view after the last one would lie."),
+            (self._pixel, "Edge of a detector pixel."),
+            (self._so, "Distance from the source to the rotation axis (fan and cone)."),
+            (self._sd, "Distance from the source to the detector (fan and cone)."),
+        ):
+            box.setToolTip(tip)
+        part.row("Beam", self._kind, stretch=1)
+        part.row("Pixel", self._pixel, stretch=1)
+        part.row("Views from", self._first, "to", self._last, stretch=1)
+        part.row("Source to axis", self._so, stretch=1)
+        part.row("Source to detector", self._sd, stretch=1)
         part.row(apply)
         _fill(self._manual, part)
 

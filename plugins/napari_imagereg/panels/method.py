@@ -10,13 +10,14 @@ from napari_imagereg.form import ParameterForm
 from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Session
+from napari_imagereg.suggest import RULES, Suggestion
 
 
 class MethodPanel(Panel):
     """Methods that fit can be chosen, the others say why not; the form is built from the declaration."""
 
     edited = Signal()
-    suggest = Signal()
+    suggest = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__("4  Method", parent)
@@ -26,16 +27,28 @@ class MethodPanel(Panel):
         self._combo.activated.connect(self._choose)
         self._suggest = QPushButton("Suggest")
         self._suggest.setToolTip("Find the main parameter from the data and show the curve.")
-        self._suggest.clicked.connect(self.suggest.emit)
+        self._suggest.clicked.connect(lambda: self.suggest.emit(RULES[self._rule.currentIndex()]))
+        self._rule = QComboBox()
+        self._rule.addItems([rule.replace("_", " ") for rule in RULES])
+        self._rule.setToolTip(
+            "What decides: views held out, residual as large as the noise (discrepancy), generalised "
+            "cross-validation, Stein's risk estimate, the corner of the L-curve."
+        )
+        self._rule.hide()
+        _narrow(self._combo)
         self.row(self._combo, self._suggest, stretch=0)
+        self.layout_.addWidget(self._rule)
         self._summary = note()
         self.layout_.addWidget(self._summary)
         self.form = ParameterForm()
         self.form.changed.connect(self._keep)
         self.layout_.addWidget(self.form)
-        self.curve = Plot()
+        self.curve = Plot(log=False)
         self.curve.hide()
         self.layout_.addWidget(self.curve)
+        self._evidence = note()
+        self._evidence.hide()
+        self.layout_.addWidget(self._evidence)
         session.method_changed.connect(self.refresh)
         session.data_changed.connect(self.refresh)
         session.steps_changed.connect(self._refresh_choices)
@@ -44,14 +57,28 @@ class MethodPanel(Panel):
     def set_advanced(self, advanced: bool) -> None:
         """Show advanced parameters."""
         self.form.set_advanced(advanced)
+        self._rule.setVisible(advanced)
+
+    def show_suggestion(self, found: Suggestion) -> None:
+        """Draw the trials; a chosen value goes into the form, with the sentence that speaks for it."""
+        self.curve.clear()
+        self.curve.set_curve(f"{found.by} of {found.name}", list(found.tried), list(found.scores))
+        self.curve.show()
+        if found.value is not None:
+            self.form.set_values({found.name: found.value})
+            self.curve.mark(found.value)
+            self._evidence.setText(f"{found.name} = {found.value:.4g}: {found.sentence}")
+            self._evidence.show()
 
     def refresh(self) -> None:
         """Show the session's method."""
         self._refresh_choices()
         declared = self._session.fitting()[self._session.method]
-        self._summary.setText(f"{declared.summary[:1].upper()}{declared.summary[1:]}.\n{declared.reference}")
+        self._summary.setText(f"{declared.summary[:1].upper()}{declared.summary[1:].rstrip('.')}.")
+        self._summary.setToolTip(declared.reference)
         self._suggest.setEnabled(bool(declared.main))
         self.curve.hide()
+        self._evidence.hide()
         self.form.blockSignals(True)
         self.form.show_model(declared, self._session.parameters_of())
         self.form.blockSignals(False)
@@ -88,3 +115,9 @@ class MethodPanel(Panel):
     def _keep(self) -> None:
         self._session.set_parameters(self.form.values(changed_only=True))
         self.edited.emit()
+
+
+def _narrow(combo: QComboBox) -> None:
+    """Let a list be narrower than its longest entry."""
+    combo.setMinimumContentsLength(14)
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -27,7 +27,7 @@ class PreviewPanel(Panel):
         self._slice.setToolTip("Detector row (slice) of the preview.")
         self._slice.valueChanged.connect(self._set_row)
         self.button = QPushButton("\N{BLACK RIGHT-POINTING TRIANGLE} Preview")
-        self.button.setToolTip("Preprocess and reconstruct this slice.")
+        self.button.setToolTip("Preprocess and reconstruct this slice (Ctrl+Return); Escape cancels.")
         self.button.clicked.connect(self.wanted.emit)
         self._auto = QCheckBox("auto")
         self._auto.setToolTip("After every edit, for fast methods only.")
@@ -68,21 +68,26 @@ class PreviewPanel(Panel):
 
     def show_look(self, look: Any) -> None:
         """A point of the curves and the figures."""
-        for name in ("residual", "objective"):
-            value = getattr(look, name)
-            if value is not None:
-                self.plot.add(name, look.iteration, value)
+        for name, value in look.figures.items():
+            self.plot.add(name, look.iteration, value)
         parts = [f"iteration {look.iteration}" + (f"/{look.total}" if look.total else "")]
         if look.phase:
             parts.insert(0, look.phase)
-        if look.residual is not None:
-            parts.append(f"residual {look.residual:.4g}")
+        if "residual" in look.figures:
+            parts.append(f"residual {look.figures['residual']:.4g}")
         if "psnr" in look.metrics:
             parts.append(f"PSNR {look.metrics['psnr']:.2f} dB")
         parts.append(f"{look.seconds:.1f} s")
         if look.finished:
             parts.append(look.finished)
-        self._figures.setText(", ".join(parts))
+        lines = [", ".join(parts)]
+        if look.finished and look.measurement is not None:
+            lines += [f"\N{INFORMATION SOURCE} {said}" for said in look.measurement.notes if "grid" in said]
+        self._figures.setText("\n".join(lines))
+
+    def show_legend(self, sentence: str) -> None:
+        """Say below the figures what another layer means."""
+        self._figures.setText(f"{self._figures.text()}\n{sentence}")
 
     def _set_row(self, row: int) -> None:
         self._session.row = row

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from imagereg.errors import UsageError
 from napari_imagereg.compare import MODES, Comparison, profile
 from napari_imagereg.panels.base import Panel
 from napari_imagereg.plot import Plot
@@ -75,7 +76,9 @@ class RunsPanel(Panel):
         profile_button = QPushButton("Profile")
         profile_button.setToolTip("Values along the first line of the Shapes layer 'profile', in A and B.")
         profile_button.clicked.connect(self.show_profile)
-        self.row("Compare", self._mode, self._lock, profile_button)
+        self._lock.setToolTip("Give A and B one grey range, also when it is changed.")
+        self.row("Compare", self._mode, profile_button, stretch=1)
+        self.row(self._lock)
         self._swipe = QSlider(Qt.Orientation.Horizontal)
         self._swipe.setRange(0, 100)
         self._swipe.setValue(50)
@@ -193,9 +196,14 @@ class RunsPanel(Panel):
             self.failed.emit("tag two runs as A and B to compare them.")
             return
         self._swipe.setVisible(mode == "swipe")
-        self.comparison.show(
-            mode, *(layers if len(layers) == 2 else (None, None)), lock=self._lock.isChecked()
-        )
+        try:
+            self.comparison.show(
+                mode, *(layers if len(layers) == 2 else (None, None)), lock=self._lock.isChecked()
+            )
+        except UsageError as error:
+            self._mode.setCurrentText("off")
+            self._swipe.hide()
+            self.failed.emit(str(error))
 
     def _layer(self, run: Run) -> Any:
         return self._viewer.layers[run.layer] if run.layer in self._viewer.layers else None

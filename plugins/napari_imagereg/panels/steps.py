@@ -31,7 +31,7 @@ class StepsPanel(Panel):
         self._filling = False
         self._list = QListWidget()
         self._list.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
-        self._list.setMaximumHeight(110)
+        self._list.setToolTip("Steps in the order in which they are taken: tick them, drag them.")
         self._list.itemChanged.connect(lambda _: self._store())
         self._list.model().rowsMoved.connect(lambda *_: self._store())
         self._list.currentItemChanged.connect(lambda now, before: self._show_form(now))
@@ -43,6 +43,7 @@ class StepsPanel(Panel):
         self._menu = QMenu(add)
         add.setMenu(self._menu)
         remove = QPushButton("Remove")
+        remove.setToolTip("Take the chosen step out of the list.")
         remove.clicked.connect(self._remove)
         look = QPushButton("Before / after")
         look.setToolTip("Show the chosen step's input, output and difference on the current view.")
@@ -138,4 +139,6 @@ class StepsPanel(Panel):
             self.look.emit(item.data(Qt.ItemDataRole.UserRole)[0])
 
     def _count(self) -> None:
+        line = max(20, self._list.sizeHintForRow(0))
+        self._list.setFixedHeight(8 + line * min(6, max(1, self._list.count())))
         self.set_state(f"{len(self._session.steps)} on")

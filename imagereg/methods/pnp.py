@@ -1,0 +1,86 @@
+"""Plug and play: any denoiser as a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import PrivateAttr
+
+from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.scaling import measure
+
+if TYPE_CHECKING:
+    from imagereg.measurement import Measurement
+    from imagereg.priors.denoiser import Denoiser
+    from imagereg.solvers.base import State
+
+
+class PlugAndPlay(Method):
+    """Fit to the data and denoise, in turns; the denoiser's noise level falls to `sigma`.
+
+    In Python, `method("pnp").using(denoiser)` takes any denoiser(x, sigma) with x in [0, 1].
+    """
+
+    name: ClassVar[str] = "pnp"
+    title: ClassVar[str] = "Plug-and-play denoiser"
+    summary: ClassVar[str] = "lets any denoiser, classical or trained, regularise any linear problem"
+    reference: ClassVar[str] = (
+        "S. Venkatakrishnan, C. Bouman, B. Wohlberg, GlobalSIP (2013) 945, "
+        "doi:10.1109/GlobalSIP.2013.6737048; K. Zhang et al., IEEE Trans. Pattern Anal. Mach. Intell. 44 "
+        "(2022) 6360, doi:10.1109/TPAMI.2021.3088914 (falling noise level)"
+    )
+    needs: ClassVar[Needs] = Needs(linear=True)
+    main: ClassVar[str] = "sigma"
+
+    denoiser: Literal["tv", "wavelet", "median", "nlm", "dncnn"] = parameter("tv", "What removes the noise")
+    sigma: float = parameter(
+        0.05, "Noise level that the denoiser removes at the end: more is smoother", gt=0, le=1, unit="image range", log=True
+    )
+    weights: str = parameter("", "File of the network's weights (dncnn), .npz or .safetensors")
+    iterations: int = parameter(25, "Steps", ge=1, le=10_000)
+    first: float = parameter(0.2, "Noise level at the start", gt=0, le=1, unit="image range", level="advanced")
+    balance: float = parameter(
+        0.25, "How much the denoiser counts against the data", gt=0, le=1e4, log=True, level="advanced"
+    )
+    solver: Literal["hqs", "fista", "admm"] = parameter(
+        "hqs", "Algorithm; fista and admm keep the noise level at its end", level="advanced"
+    )
+
+    _custom: Any = PrivateAttr(default=None)
+
+    def using(self, denoiser: Denoiser) -> Self:
+        """The same method with a denoiser of one's own: denoiser(x, sigma), x (B, C, H, W) in [0, 1]."""
+        copy = self.model_copy()
+        copy._custom = denoiser
+        return copy
+
+    def iterate(self, measurement: Measurement) -> Iterator[State]:
+        """One state a step, from a quick reconstruction whose range becomes the denoiser's [0, 1]."""
+        from imagereg.methods.data_term import data_term
+        from imagereg.priors.denoiser import DenoiserPrior
+        from imagereg.priors.denoisers import denoiser
+        from imagereg.solvers.admm import ADMM
+        from imagereg.solvers.base import iterate
+        from imagereg.solvers.fista import FISTA
+        from imagereg.solvers.hqs import HQS
+        from imagereg.solvers.problem import Problem
+
+        fidelity, note = data_term(measurement, "weighted" if measurement.weights is not None else "least_squares")
+        bare = Problem(fidelity, measurement.physics)
+        scaling = measure(bare)
+        # The lower end of the range: what the 0.5 % tail below leaves.
+        flat = scaling.image.flatten(1)
+        skip = 1 + int(5e-3 * (flat.shape[1] - 1))
+        low = flat.kthvalue(skip, dim=1).values.reshape_as(scaling.span)
+        chosen = self._custom or denoiser(self.denoiser, weights=self.weights)
+        prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + scaling.span)
+        problem = Problem(fidelity, measurement.physics, (prior,))
+        solvers = {
+            "hqs": HQS(first=self.first, steps=self.iterations, weight=self.balance),
+            "fista": FISTA(),
+            "admm": ADMM(penalty=self.balance, adapt=0),
+        }
+        yield from iterate(
+            solvers[self.solver], problem, total=self.iterations, start=scaling.image, notes=(note,) if note else ()
+        )

@@ -1,0 +1,302 @@
+"""Ways through the workbench beyond the first preview: findings, suggestions, recipes, errors, placement."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari_imagereg import samples
+
+from imagereg.errors import ResourceError
+
+
+@pytest.fixture
+def scan_file(tmp_path: Path) -> Path:
+    from imagereg.simulation import write_raw_scan
+
+    path = tmp_path / "scan.h5"
+    write_raw_scan(path, columns=64, rows=3, views=40, seed=1)
+    return path
+
+
+def wait_for_run(workbench: Any, qtbot: Any, count: int = 1) -> Any:
+    qtbot.waitUntil(
+        lambda: len(workbench.session.runs) >= count or bool(workbench.footer.error()), timeout=60000
+    )
+    assert workbench.footer.error() == ""
+    return workbench.session.runs[-1]
+
+
+def test_a_scan_that_is_opened_is_taken_and_checked(
+    viewer: Any, workbench: Any, qtbot: Any, scan_file: Path
+) -> None:
+    from napari_imagereg.readers import get_reader
+
+    reader = get_reader(str(scan_file))
+    assert reader is not None
+    data, keywords, _ = reader(str(scan_file))[0]
+    viewer.add_image(data, **keywords)
+    assert workbench.session.path == scan_file
+    qtbot.waitUntil(lambda: "checking" not in workbench.data.state(), timeout=30000)
+    assert workbench.data.state()
+
+
+def test_a_finding_is_mended_by_its_button(viewer: Any, workbench: Any, qtbot: Any) -> None:
+    from qtpy.QtWidgets import QPushButton
+
+    data, keywords, _ = samples.shepp_logan()[0]
+    from dataclasses import replace
+
+    from napari_imagereg.layers import measurement_keywords
+
+    bad = np.array(data)
+    bad[3, 5] = np.nan
+    scan = replace(keywords["metadata"]["imagereg"]["measurement"], data=bad)
+    viewer.add_image(bad, **measurement_keywords(scan, name="bad"))
+    qtbot.waitUntil(lambda: "checking" not in workbench.data.state(), timeout=30000)
+
+    def fixes() -> list[Any]:
+        buttons = workbench.data.findChildren(QPushButton)
+        return [button for button in buttons if button.text() == "Fix" and "outliers" in button.toolTip()]
+
+    (button,) = fixes()
+    button.click()
+    assert {"outliers": {}} in workbench.session.steps
+    qtbot.wait(10)
+    assert not fixes()
+
+
+def test_suggest_finds_a_strength_with_its_curve(viewer: Any, workbench: Any, qtbot: Any) -> None:
+    noisy = samples.noisy()[0][0][:64, :64]
+    viewer.add_image(noisy, name="noisy")
+    workbench.data.use_layer(viewer.layers["noisy"])
+    workbench.session.choose_method("tv")
+    workbench.method.form.set_values({"iterations": 60})
+    before = workbench.method.form.values()["strength"]
+    workbench.explorer.suggest()
+    qtbot.waitUntil(lambda: not workbench.explorer.job.running, timeout=90000)
+    assert workbench.footer.error() == ""
+    found = workbench.method.form.values()["strength"]
+    assert found != before
+    (curve,) = workbench.method.curve.curves.values()
+    assert len(curve) >= 4
+    assert min(x for x, _ in curve) <= found <= max(x for x, _ in curve)
+
+
+def test_a_step_is_looked_at_before_and_after(
+    viewer: Any, workbench: Any, qtbot: Any, scan_file: Path
+) -> None:
+    workbench.data.open_path(scan_file)
+    workbench.explorer.look_at_step("flatfield")
+    qtbot.waitUntil(lambda: "flatfield difference" in viewer.layers, timeout=30000)
+    before, after = (viewer.layers[f"flatfield {word}"].data for word in ("before", "after"))
+    assert np.allclose(viewer.layers["flatfield difference"].data, after - before)
+    assert viewer.layers.units is not None
+
+
+def test_the_account_of_a_result_is_in_its_layer(
+    viewer: Any, workbench: Any, qtbot: Any, scan_file: Path
+) -> None:
+    workbench.data.open_path(scan_file)
+    workbench.explorer.start_preview()
+    run = wait_for_run(workbench, qtbot)
+    account = viewer.layers[run.layer].metadata["imagereg"]
+    assert account["method"] == "fbp"
+    assert len(account["preprocess"]) == len(workbench.session.steps)
+    assert account["versions"]["imagereg"]
+    assert "method" in account["recipe"]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_results_lie_where_their_layer_lies(viewer: Any, workbench: Any, qtbot: Any, ndim: int) -> None:
+    noisy = samples.noisy()[0][0][:40, :48]
+    data = noisy if ndim == 2 else np.stack([noisy, noisy, noisy])
+    layer = viewer.add_image(
+        data,
+        name="placed",
+        scale=(2.0, 0.5, 0.25)[-ndim:],
+        translate=(7.0, 3.0, -4.0)[-ndim:],
+        rotate=30 if ndim == 2 else np.eye(3),
+        units=("um",) * ndim,
+        axis_labels=("z", "row", "column")[-ndim:],
+    )
+    workbench.data.use_layer(layer)
+    workbench.session.choose_method("tv")
+    workbench.method.form.set_values({"iterations": 5})
+    workbench.explorer.start_preview()
+    run = wait_for_run(workbench, qtbot)
+    result = viewer.layers[run.layer]
+    assert result.ndim == 2
+    corner = np.array([11.0, 17.0])
+    expected = layer.data_to_world((*(0.0,) * (ndim - 2), *corner))[-2:]
+    assert np.allclose(result.data_to_world(corner), expected)
+    assert [str(unit) for unit in result.units] == [str(unit) for unit in layer.units[-2:]]
+    assert tuple(result.axis_labels) == tuple(layer.axis_labels[-2:])
+
+
+def test_colour_stays_colour(viewer: Any, workbench: Any, qtbot: Any) -> None:
+    noisy = samples.noisy()[0][0][:32, :40].clip(0, 1)
+    layer = viewer.add_image(np.stack([noisy, noisy, 1 - noisy], -1), rgb=True, name="colour")
+    workbench.data.use_layer(layer)
+    workbench.session.choose_method("tv")
+    workbench.method.form.set_values({"iterations": 5})
+    workbench.explorer.start_preview()
+    run = wait_for_run(workbench, qtbot)
+    result = viewer.layers[run.layer]
+    assert result.rgb
+    assert result.data.shape == (32, 40, 3)
+
+
+def test_lazy_stacks_are_previewed_slice_by_slice(viewer: Any, workbench: Any, qtbot: Any) -> None:
+    import dask.array
+
+    noisy = samples.noisy()[0][0][:32, :40]
+    layer = viewer.add_image(dask.array.from_array(np.stack([noisy] * 4), chunks=(1, 32, 40)), name="lazy")
+    workbench.data.use_layer(layer)
+    workbench.session.choose_method("tv")
+    workbench.method.form.set_values({"iterations": 5})
+    workbench.explorer.start_preview()
+    run = wait_for_run(workbench, qtbot)
+    assert viewer.layers[run.layer].data.shape == (32, 40)
+
+
+def test_a_large_slice_is_previewed_on_a_coarser_grid(viewer: Any, workbench: Any, qtbot: Any) -> None:
+    from napari_imagereg.settings import Settings
+
+    data, keywords, _ = samples.shepp_logan()[0]
+    viewer.add_image(data, **keywords)
+    workbench.explorer.settings = Settings(preview_size=64)
+    workbench.explorer.start_preview()
+    run = wait_for_run(workbench, qtbot)
+    layer = viewer.layers[run.layer]
+    assert layer.data.shape == (64, 64)
+    assert np.allclose(layer.scale, 4.0)
+    assert any("coarser" in note for note in layer.metadata["imagereg"]["notes"])
+
+
+def test_the_copied_command_gives_the_previewed_image(
+    viewer: Any, workbench: Any, qtbot: Any, scan_file: Path, tmp_path: Path
+) -> None:
+    workbench.data.open_path(scan_file)
+    workbench.session.centre = 31.5
+    workbench.session.choose_method("tv")
+    workbench.method.form.set_values({"iterations": 8, "strength": 0.04})
+    recipe = workbench.session.recipe(folder=tmp_path / "out")
+    command = shlex.split(workbench.session.as_text("CLI", recipe))
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    import tifffile
+
+    whole = tifffile.imread(tmp_path / "out" / "image.tif")
+    workbench.session.row = 1
+    workbench.explorer.start_preview()
+    run = wait_for_run(workbench, qtbot)
+    shown = viewer.layers[run.layer].data
+    assert np.abs(shown - whole[1]).max() <= 1e-5 * np.abs(whole[1]).max()
+    script = workbench.session.as_text("Python", recipe.with_values({"output.folder": str(tmp_path / "py")}))
+    (tmp_path / "py").mkdir()
+    names: dict[str, Any] = {}
+    exec(compile(script, "script.py", "exec"), names)
+    assert np.array_equal(np.asarray(names["result"].image), whole)
+
+
+def test_a_recipe_that_is_dropped_restores_the_workbench(
+    viewer: Any, workbench: Any, scan_file: Path, tmp_path: Path
+) -> None:
+    from napari_imagereg.readers import get_reader
+
+    from imagereg.recipe import Recipe
+
+    recipe = Recipe.of_mapping(
+        {"input": str(scan_file), "preprocess": ["flatfield"], "method": {"name": "tv", "strength": 0.07}}
+    )
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml())
+    (tmp_path / "other.yaml").write_text("name: something else\n")
+    assert get_reader(str(tmp_path / "other.yaml")) is None
+    reader = get_reader(str(path))
+    assert reader is not None
+    data, keywords, _ = reader(str(path))[0]
+    viewer.add_image(data, **keywords)
+    assert workbench.footer.error() == ""
+    assert workbench.session.recipe().sha256 == recipe.sha256
+    assert workbench.method.form.values()["strength"] == 0.07
+
+
+def test_out_of_memory_offers_ways_out(
+    viewer: Any, workbench: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_imagereg import explorer
+
+    def looks(*_: Any, **__: Any) -> Any:
+        raise ResourceError("tv ran out of memory; take fewer rows.")
+        yield
+
+    monkeypatch.setattr(explorer, "preview_looks", looks)
+    data, keywords, _ = samples.shepp_logan()[0]
+    viewer.add_image(data, **keywords)
+    workbench.explorer.start_preview()
+    qtbot.waitUntil(lambda: bool(workbench.footer.error()), timeout=10000)
+    assert "memory" in workbench.footer.error()
+    assert workbench.footer.offers_ways_out()
+    monkeypatch.undo()
+    workbench.footer.use_cpu.emit()
+    wait_for_run(workbench, qtbot)
+    assert workbench.session.device == "cpu"
+    assert not workbench.footer.offers_ways_out()
+
+
+def test_the_source_may_be_deleted_while_a_preview_runs(viewer: Any, workbench: Any, qtbot: Any) -> None:
+    layer = viewer.add_image(samples.noisy()[0][0][:64, :64], name="noisy")
+    workbench.data.use_layer(layer)
+    workbench.session.choose_method("tv")
+    workbench.method.form.set_values({"iterations": 200})
+    workbench.explorer.start_preview()
+    viewer.layers.remove(layer)
+    wait_for_run(workbench, qtbot)
+
+
+def test_a_layer_without_a_file_is_run_as_a_volume_too(
+    viewer: Any, workbench: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    data, keywords, _ = samples.sparse_fan()[0]
+    viewer.add_image(data, **keywords)
+    geometry = workbench.session.measurement.geometry
+    workbench.runner.start(tmp_path / "out")
+    workbench.runner.start(tmp_path / "again")
+    assert "cancel it or wait" in workbench.footer.error()
+    workbench.footer.show_error("")
+    run = wait_for_run(workbench, qtbot)
+    assert viewer.layers[run.layer].metadata["imagereg"]["geometry"] == str(geometry)
+
+
+def test_a_volume_is_cancelled(viewer: Any, workbench: Any, qtbot: Any, scan_file: Path) -> None:
+    workbench.data.open_path(scan_file)
+    workbench.session.choose_method("sirt")
+    workbench.method.form.set_values({"iterations": 100_000})
+    workbench.runner.start(scan_file.parent / "out")
+    qtbot.waitUntil(lambda: "iteration" in workbench.footer.text(), timeout=60000)
+    workbench.footer.cancel_button.click()
+    qtbot.waitUntil(lambda: not workbench.runner.job.running, timeout=20000)
+    assert workbench.footer.error() == ""
+    assert "cancelled" in workbench.footer.text()
+
+
+def test_every_control_says_what_it_is_for(viewer: Any, workbench: Any) -> None:
+    from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QSlider
+
+    workbench.set_level("Advanced")
+    silent = [
+        f"{type(part).__name__} {getattr(part, 'text', lambda: '')()} in {type(part.parent()).__name__}"
+        for kind in (QAbstractButton, QComboBox, QSlider, QAbstractSpinBox)
+        for part in workbench.findChildren(kind)
+        if not part.toolTip() and not part.parent().toolTip() and not part.objectName().startswith("qt_")
+    ]
+    assert not silent, silent
