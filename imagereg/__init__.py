@@ -24,6 +24,7 @@ _HOME = {
     "RelativeNoise": "imagereg.physics.noise",
     "Result": "imagereg.engine",
     "State": "imagereg.solvers.base",
+    "TransmissionNoise": "imagereg.physics.noise",
     "Volume": "imagereg.geometry",
     "blur": "imagereg.physics",
     "downsampling": "imagereg.physics",

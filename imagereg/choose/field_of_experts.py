@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
 
 from imagereg.choose.bilevel import LowerLevel
+from imagereg.errors import UsageError
 from imagereg.priors.field_of_experts import largest_response
 
 
@@ -40,17 +43,23 @@ class FieldOfExperts(LowerLevel):
         shape = (k, 1, self.size, self.size)
         return theta[0], theta[1 : k + 1], theta[k + 1 : 2 * k + 1], theta[2 * k + 1 :].reshape(shape)
 
-    def first(self, *, seed: int = 0, strength: float = -3.0, smoothing: float = -3.0) -> torch.Tensor:
-        """A theta to start from: random filters of mean zero and length 1, equal weights and smoothings.
+    def first(
+        self, *, seed: int | None = None, strength: float = -3.0, smoothing: float = -3.0
+    ) -> torch.Tensor:
+        """A theta to start from: filters of mean zero and length 1, equal weights and smoothings.
 
         Parameters
         ----------
+        seed : seed of random filters; cosines of rising frequency where not given.
         strength, smoothing : t0 + a_k and n_k, logarithms.
         """
-        generator = torch.Generator().manual_seed(seed)
-        c = torch.randn((self.filters, self.size**2), generator=generator, dtype=torch.float64)
-        c -= c.mean(1, keepdim=True)
-        c /= c.norm(dim=1, keepdim=True)
+        if seed is None:
+            c = cosines(self.filters, self.size)
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            c = torch.randn((self.filters, self.size**2), generator=generator, dtype=torch.float64)
+            c -= c.mean(1, keepdim=True)
+            c /= c.norm(dim=1, keepdim=True)
         k = self.filters
         head = torch.tensor([strength] + [0.0] * k + [smoothing] * k, dtype=torch.float64)
         return torch.cat((head, c.flatten())).to(self.data)
@@ -66,3 +75,20 @@ class FieldOfExperts(LowerLevel):
         """1 + sup over frequencies of sum_k e^(t0 + a_k - n_k) |c_k^|^2, proven."""
         scale, a, n, c = self.split(theta.detach())
         return 1.0 + largest_response(c * (0.5 * (scale + a - n)).exp()[:, None, None, None])
+
+
+def cosines(count: int, size: int) -> torch.Tensor:
+    """The first filters (count, size^2) of the two-dimensional cosine basis but the constant, by frequency.
+
+    Raises
+    ------
+    UsageError
+        When there are not that many.
+    """
+    if count >= size**2:
+        raise UsageError(f"{count} filters of {size} x {size} pixels: there are {size**2 - 1} of mean zero.")
+    place = torch.arange(size, dtype=torch.float64)
+    lines = torch.stack([torch.cos(math.pi * k * (place + 0.5) / size) for k in range(size)])
+    lines /= lines.norm(dim=1, keepdim=True)
+    pairs = sorted(((i, j) for i in range(size) for j in range(size)), key=lambda ij: (sum(ij), ij))
+    return torch.stack([torch.outer(lines[i], lines[j]).flatten() for i, j in pairs[1 : count + 1]])

@@ -90,14 +90,13 @@ def space_variant_total_variation(
     return Learnable(lower, theta, translate)
 
 
-def field_of_experts(noisy: torch.Tensor, *, filters: int = 12, size: int = 5, seed: int = 0) -> Learnable:
+def field_of_experts(noisy: torch.Tensor, *, filters: int = 24, size: int = 5) -> Learnable:
     """Filters, weights and smoothings of `field_of_experts`.
 
     Parameters
     ----------
     noisy : (n, 1, H, W) in [0, 1] or thereabouts.
-    filters, size : number of filters and their edge in pixels.
-    seed : seed of the first filters.
+    filters, size : number of filters, at most size^2 - 1, and their edge in pixels; they start as cosines.
     """
     if filters < 1 or size < 2:
         raise UsageError(f"filters = {filters}, size = {size}: give at least 1 filter of 2 pixels.")
@@ -108,7 +107,7 @@ def field_of_experts(noisy: torch.Tensor, *, filters: int = 12, size: int = 5, s
         span = torch.tensor(_span(noisy))
         return {"weights": (scale + a).exp(), "smoothings": n.exp(), "filters": c, "span": span}
 
-    return Learnable(lower, lower.first(seed=seed), translate)
+    return Learnable(lower, lower.first(), translate)
 
 
 LEARNERS: dict[str, Callable[..., Learnable]] = {
@@ -159,12 +158,10 @@ def iterate_learning(
             f"noisy images of shape {tuple(noisy.shape)} and clean ones of {tuple(clean.shape)} are no pairs."
         )
     learner = LEARNERS[method]
-    known = [name for name in inspect.signature(learner).parameters if name not in ("noisy", "seed")]
+    known = [name for name in inspect.signature(learner).parameters if name != "noisy"]
     for name in settings:
         if name not in known:
             raise UsageError(f"{method}.{name}: no such setting of learning{did_you_mean(name, known)}")
-    if "seed" in inspect.signature(learner).parameters:
-        settings["seed"] = seed
     low, high = float(clean.min()), float(clean.max())
     if not high > low:
         raise UsageError("the clean images are constant: there is nothing to learn from.")

@@ -87,7 +87,7 @@ def with_physics(measurement: Measurement, recipe: Recipe, device: Any, dtype: t
             raise UsageError(
                 "physics.kind blur: give either physics.blur (pixels) or physics.kernel (a file)."
             )
-        kernel = room.gaussian_kernel(chosen.blur) if chosen.blur else _picture(chosen.kernel)
+        kernel = room.gaussian_kernel(chosen.blur) if chosen.blur else _kernel(chosen.kernel)
         return replace(measurement, physics=room.blur(kernel, device=device, dtype=dtype))
     if chosen.kind == "inpainting":
         if chosen.mask is None:
@@ -95,6 +95,15 @@ def with_physics(measurement: Measurement, recipe: Recipe, device: Any, dtype: t
         return replace(measurement, physics=room.inpainting(_picture(chosen.mask) > 0, device=device))
     shape = tuple(n * chosen.factor for n in measurement.data.shape[-2:])
     return replace(measurement, physics=room.downsampling(shape, chosen.factor, device=device, dtype=dtype))
+
+
+def _kernel(path: Path | None) -> np.ndarray[Any, Any]:
+    """The blur kernel in a file, scaled to the sum 1 that leaves flat regions as they are."""
+    array = _picture(path)
+    total = float(array.sum())
+    if not total > 0 or float(array.min()) < 0:
+        raise InputError(f"{path}: a blur kernel has values of at least 0 and a positive sum.")
+    return array / total
 
 
 def _picture(path: Path | None) -> np.ndarray[Any, Any]:

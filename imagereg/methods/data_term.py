@@ -38,6 +38,20 @@ def data_term(measurement: Measurement, choice: Choice = "auto") -> tuple[Fideli
     return _poisson(measurement), ""
 
 
+def sobolev_term(measurement: Measurement, s: float, scale: float) -> Fidelity:
+    """The H^s data term of a measurement that is ready: along the detector of scans, in all axes of images.
+
+    Parameters
+    ----------
+    s : order: 0 for white noise, above 0 for noise at low frequencies, below 0 for noise at high ones.
+    scale : in detector pixels or pixels of the image (see `imagereg.fidelities.sobolev.Sobolev`).
+    """
+    from imagereg.fidelities.sobolev import Sobolev
+
+    axes = (-1,) if measurement.geometry is not None else tuple(range(2 - measurement.data.ndim, 0))
+    return Sobolev(measurement.data, s, scale=scale, axes=axes, boundary="neumann")
+
+
 def _automatic(measurement: Measurement) -> tuple[Choice, str]:
     name = getattr(measurement.noise, "name", "")
     if name == "poisson":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.methods.base import Method, Needs, parameter
-from imagereg.methods.data_term import Choice, data_term
+from imagereg.methods.data_term import Choice, data_term, sobolev_term
 from imagereg.methods.scaling import Scaling, measure
 
 if TYPE_CHECKING:
@@ -45,8 +45,23 @@ class Variational(Method):
     tolerance: float = parameter(
         1e-3, "Accuracy at which to stop (duality gap or relative change)", gt=0, le=1, log=True, level="advanced"
     )
-    fidelity: Choice = parameter(
+    fidelity: Choice | Literal["sobolev"] = parameter(
         "auto", "Data term; auto: what the weights and the noise of the data ask for", level="advanced"
+    )
+    s: float = parameter(
+        0.0,
+        "Order of fidelity 'sobolev': above 0 for noise at low frequencies, below 0 at high ones",
+        ge=-3,
+        le=3,
+        level="advanced",
+    )
+    s_scale: float = parameter(
+        10.0,
+        "Length beyond which structures weigh alike in fidelity 'sobolev', over 2 pi",
+        gt=0,
+        unit="pixel of the data",
+        log=True,
+        level="advanced",
     )
     scale: float = parameter(
         0.0, "Range of grey values that strength refers to; 0: found from the data", ge=0, unit="image", level="advanced"
@@ -94,7 +109,10 @@ class Variational(Method):
         from imagereg.solvers.base import iterate
         from imagereg.solvers.problem import Problem
 
-        fidelity, note = data_term(measurement, self.fidelity)
+        if self.fidelity == "sobolev":
+            fidelity, note = sobolev_term(measurement, self.s, self.s_scale), ""
+        else:
+            fidelity, note = data_term(measurement, self.fidelity)
         bounds = (0.0 if self.bounded(measurement) else None, None)
         bare = Problem(fidelity, measurement.physics, (), bounds)
         scaling = measure(bare, scale=self.scale, absolute=self.absolute)

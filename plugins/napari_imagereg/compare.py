@@ -28,6 +28,7 @@ class Comparison(QObject):
         self._sources: tuple[Any, Any] | None = None
         self._shown: list[Any] = []
         self._visible: dict[Any, bool] = {}
+        self._camera: Any = None
         self._timer = QTimer(self)
         self._timer.setInterval(500)
         self._timer.timeout.connect(self._flick)
@@ -60,10 +61,14 @@ class Comparison(QObject):
         if mode == "difference":
             self._show_difference(first, second)
         else:
-            # The second lies below, so that the first can be cut or hidden to look at it.
             limits = first.contrast_limits if lock else second.contrast_limits
-            below = self._add(second, f"B: {second.name}", _levels(second), limits)
-            above = self._add(first, f"A: {first.name}", _levels(first), first.contrast_limits)
+            pair = [("B", second, limits), ("A", first, first.contrast_limits)]
+            # The second lies below, so that the first can be cut or hidden to look at it; but the cells of
+            # a grid are filled from below, and A shall be on the left.
+            below, above = (
+                self._add(layer, f"{tag}: {layer.name}", _levels(layer), shown)
+                for tag, layer, shown in (reversed(pair) if mode == "grid" else pair)
+            )
             if lock:
                 above.events.contrast_limits.connect(lambda _: self._follow(above, below))
                 below.events.contrast_limits.connect(lambda _: self._follow(below, above))
@@ -72,6 +77,9 @@ class Comparison(QObject):
             grid.enabled, grid.shape, grid.stride = True, (1, 2), 1
             for layer in self._shown:
                 layer.name_overlay.visible = True
+            camera = viewer.scene.camera
+            self._camera = (camera.center, camera.zoom)
+            viewer.fit_to_view(layers=self._shown)
         elif mode == "swipe":
             self.swipe(0.5)
         elif mode == "flicker":
@@ -92,6 +100,8 @@ class Comparison(QObject):
         viewer = self._viewer
         if self._mode == "grid":
             viewer.canvas.grid.enabled = False
+            if self._camera is not None:
+                viewer.scene.camera.center, viewer.scene.camera.zoom = self._camera
         for layer in self._shown:
             if layer in viewer.layers:
                 viewer.layers.remove(layer)

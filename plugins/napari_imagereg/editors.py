@@ -119,7 +119,7 @@ class NumberEditor(Editor):
             self._slider.setRange(0, SLIDER_STEPS)
             self._slider.valueChanged.connect(self._from_slider)
             self.box.addWidget(self._slider, 1)
-            self._spin.setMaximumWidth(84)
+            self._spin.setFixedWidth(104)
         self.box.addWidget(self._spin, 0 if log else 1)
         self._spin.valueChanged.connect(self._from_spin)
         self._tick.toggled.connect(self._enable)
@@ -205,6 +205,9 @@ class _ScientificSpinBox(QDoubleSpinBox):
         self.setDecimals(12)
 
     def textFromValue(self, value: float) -> str:
+        if value and abs(value) < 0.01:
+            mantissa, _, power = f"{value:.3e}".partition("e")
+            return f"{float(mantissa):g}e{int(power)}"
         return f"{value:.4g}"
 
     def valueFromText(self, text: str | None) -> float:

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.jobs import Job
-from napari_imagereg.layers import contrast, image_keywords, replace_layer
+from napari_imagereg.layers import contrast, follow_name, image_keywords, replace_layer
 from napari_imagereg.previewing import Look, before_and_after, preview_looks
 from napari_imagereg.suggest import Suggestion, suggestions
 
@@ -124,7 +124,7 @@ class Explorer(QObject):
             if source is not None:
                 source.visible = False
             self.viewer.dims.ndisplay = 2
-            self.viewer.reset_view()
+            self.viewer.fit_to_view(layers=[layer])
 
     def _finish_preview(self, look: Look | None) -> None:
         if look is None or self._recipe is None:
@@ -146,7 +146,7 @@ class Explorer(QObject):
         self._drop_live()
         if look.deviation is not None:
             self._add_deviation(look, name)
-        self.session.update_run(run.number, layer=layer.name)
+        follow_name(self.session, run.number, layer)
         self.preview.show_look(look)
 
     def _add_deviation(self, look: Look, name: str) -> None:

@@ -12,6 +12,9 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidge
 
 from napari_imagereg.editors import make_editor
 
+LONGEST_UNIT = 10
+"""Units of more letters are told in the tooltip only, since they would cut the name."""
+
 
 class ParameterForm(QWidget):
     """Editors for the fields of a pydantic declaration, in the order of the declaration.
@@ -113,12 +116,16 @@ class _Row(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         self._dot = QLabel("\N{BULLET}")
-        self._dot.setFixedWidth(8)
-        unit = f" ({extra['unit']})" if extra.get("unit") else ""
+        self._dot.setFixedWidth(10)
+        # The viewer's style pads labels, which would cut the dot; orange is told apart by everybody.
+        self._dot.setStyleSheet("padding: 0px; color: #e69f00;")
+        self._dot.setToolTip("Changed: not the default.")
+        told = str(extra.get("unit", ""))
+        unit = f" ({told})" if 0 < len(told) <= LONGEST_UNIT else ""
         label = QLabel(name.replace("_", " ") + unit)
         label.setMinimumWidth(96)
         label.setMaximumWidth(150)
-        tip = f"{field.description or name}\ndefault: {self._default}"
+        tip = f"{field.description or name}\ndefault: {self._default}{' ' + told if told else ''}"
         self.editor = make_editor(field, self._default, log=bool(extra.get("log")))
         self.editor.set_value(self._default)
         self.editor.changed.connect(self._on_change)

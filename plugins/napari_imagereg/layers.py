@@ -160,3 +160,13 @@ def replace_layer(
         keywords = measurement_keywords(measurement, name=name)
         keywords["metadata"] = {}
     return viewer.add_image(array, **{**keywords, "contrast_limits": contrast(array), **more})
+
+
+def follow_name(session: Any, number: int, layer: Any) -> None:
+    """Let a run know its layer by name, also when the user renames it."""
+
+    def tell(event: Any = None) -> None:
+        session.update_run(number, layer=layer.name)
+
+    layer.events.name.connect(tell)
+    tell()

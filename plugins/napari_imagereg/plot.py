@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from qtpy.QtCore import QPointF, QSize, Qt
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -94,7 +94,9 @@ class Plot(QWidget):
             )
             painter.drawPolyline(polygon)
             name = name if self._mark is not None else f"{name} {curve[-1][1]:.4g}"
-            painter.drawText(8, 14 + 13 * index, name)
+            # At the right, where curves that fall leave room.
+            line = QRectF(0, 2 + 13 * index, self.width() - 8, 14)
+            painter.drawText(line, Qt.AlignmentFlag.AlignRight, name)
         if self._mark is not None and lowest <= self._mark <= highest:
             painter.setPen(QPen(text, 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(place(self._mark), 2), QPointF(place(self._mark), self.height() - 3))

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.jobs import VolumeJob
+from napari_imagereg.layers import follow_name
 from napari_imagereg.panels.footer import Footer
 from napari_imagereg.session import Session
 from napari_imagereg.volume import VolumeDialog, show_output, source_path
@@ -108,7 +109,7 @@ class Runner(QObject):
         self._footer.show_progress(1.0, f"{Path(folder).name} is complete")
         account = layer.metadata.get("imagereg", {})
         metrics = account.get("metrics", {})
-        self._session.add_run(
+        run = self._session.add_run(
             method=account.get("method", ""),
             parameters=account.get("parameters", {}),
             iterations=account.get("iterations", 0),
@@ -118,6 +119,7 @@ class Runner(QObject):
             layer=layer.name,
             recipe=account.get("recipe", ""),
         )
+        follow_name(self._session, run.number, layer)
         self._next()
 
     def end(self) -> None:

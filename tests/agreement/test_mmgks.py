@@ -65,7 +65,9 @@ def solve(solver: MMGKS, problem: Problem, total: int = 600) -> State:
     return state
 
 
-def direct(physics: Dense, data: torch.Tensor, graph: GraphLaplacian, item: int, alpha: float) -> torch.Tensor:
+def direct(
+    physics: Dense, data: torch.Tensor, graph: GraphLaplacian, item: int, alpha: float
+) -> torch.Tensor:
     """The minimiser of the quadratic form by its normal equations."""
     A, L = physics.matrix, torch.from_numpy(graph.matrix(item).toarray())
     return torch.linalg.solve(A.T @ A + alpha * L.T @ L, A.T @ data[item].flatten()).reshape(SIDE, SIDE)
@@ -82,7 +84,9 @@ def test_the_quadratic_form_is_the_normal_equations(restart: int) -> None:
 
 
 @pytest.mark.parametrize(("power", "smoothing"), [(1.0, 0.1), (1.0, 0.02), (1.5, 0.02), (0.7, 0.1)])
-def test_other_powers_reach_what_lbfgs_reaches_and_go_down_all_the_way(power: float, smoothing: float) -> None:
+def test_other_powers_reach_what_lbfgs_reaches_and_go_down_all_the_way(
+    power: float, smoothing: float
+) -> None:
     import scipy.optimize
 
     _, physics, data, _, graph = scene()
@@ -107,7 +111,11 @@ def test_other_powers_reach_what_lbfgs_reaches_and_go_down_all_the_way(power: fl
 
         start = state.image[item].flatten().numpy() if power < 1 else np.zeros(SIDE * SIDE)
         found = scipy.optimize.minimize(
-            value, start, jac=True, method="L-BFGS-B", options={"maxiter": 20000, "maxfun": 40000, "ftol": 1e-15, "gtol": 1e-9}
+            value,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 20000, "maxfun": 40000, "ftol": 1e-15, "gtol": 1e-9},
         )
         total += found.fun
     assert objectives[-1] == pytest.approx(total, rel=1e-5)
@@ -287,6 +295,10 @@ def test_refusals() -> None:
         with pytest.raises(Refusal, match=sentence):
             next(iterate(MMGKS(), problem, total=1))
     with pytest.raises(UsageError, match="noise norm of each of 2 items and was given 1"):
-        next(iterate(MMGKS(rule="discrepancy", noise_norm=[1.0]), Problem(fidelity, physics, (prior,)), total=1))
+        next(
+            iterate(
+                MMGKS(rule="discrepancy", noise_norm=[1.0]), Problem(fidelity, physics, (prior,)), total=1
+            )
+        )
     with pytest.raises(UsageError, match="restart = 1"):
         next(iterate(MMGKS(restart=1), Problem(fidelity, physics, (prior,)), total=1))

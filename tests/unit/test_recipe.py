@@ -153,11 +153,30 @@ def test_schema_describes_methods_steps_and_nothing_dangles() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("2:4", "2:4"), ("1:30:00", "1:30:00"), ("1e-3", 1e-3), ("1.5", 1.5), ("7", 7), ("-2", -2), ("true", True),
-     ("[1, 2]", [1, 2]), ("1E5", 1e5), ("tv", "tv"), ("", None)],
-)  # fmt: skip
+    [
+        ("2:4", "2:4"),
+        ("1:30:00", "1:30:00"),
+        ("1e-3", 1e-3),
+        ("1.5", 1.5),
+        ("7", 7),
+        ("-2", -2),
+        ("true", True),
+        ("[1, 2]", [1, 2]),
+        ("1E5", 1e5),
+        ("tv", "tv"),
+        ("", None),
+    ],
+)
 def test_yaml_values_are_what_people_mean(text: str, value: object) -> None:
     from imagereg.yaml_text import load
 
     assert load(text) == value
     assert type(load(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("data/recipes/*.yaml")), ids=lambda p: p.stem
+)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    recipe = Recipe.load(path)
+    assert recipe.resolved_method().name == recipe.method.name

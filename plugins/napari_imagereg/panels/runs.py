@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QHeaderView,
+    QInputDialog,
     QPushButton,
     QSlider,
     QTableWidget,
@@ -24,7 +25,16 @@ from napari_imagereg.panels.base import Panel
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Run, Session
 
-COLUMNS = ("#", "method", "main", "it", "time", "residual", "PSNR", "tag")
+COLUMNS = {
+    "#": "number of the run",
+    "tag": "A and B are compared",
+    "method": "method",
+    "main": "value of the method's main parameter",
+    "it": "iterations",
+    "s": "seconds",
+    "resid.": "residual, ||A x - y|| / ||y||",
+    "PSNR": "peak signal to noise in dB, where the truth is known",
+}
 
 
 class RunsPanel(Panel):
@@ -39,8 +49,11 @@ class RunsPanel(Panel):
         self._session, self._viewer = session, viewer
         self.comparison = Comparison(viewer, self)
         self.table = QTableWidget(0, len(COLUMNS))
-        self.table.setHorizontalHeaderLabels(COLUMNS)
+        self.table.setHorizontalHeaderLabels(list(COLUMNS))
+        for column, tip in enumerate(COLUMNS.values()):
+            self.table.horizontalHeaderItem(column).setToolTip(tip)
         self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(22)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -58,6 +71,7 @@ class RunsPanel(Panel):
                 "Write this image with its recipe.",
                 lambda: self._emit(self.export),
             ),
+            ("Rename\N{HORIZONTAL ELLIPSIS}", "Give this run and its layer a name.", self._ask_name),
             ("Delete", "Forget this run and remove its layer.", self._delete),
         ):
             button = QPushButton(text)
@@ -66,7 +80,8 @@ class RunsPanel(Panel):
             if len(text) == 1:
                 button.setMaximumWidth(30)
             buttons.append(button)
-        self.row(*buttons)
+        self.row(*buttons[:4])
+        self.row(*buttons[4:])
         self._mode = QComboBox()
         self._mode.addItems(list(MODES))
         self._mode.setToolTip("How A and B are shown against each other.")
@@ -102,13 +117,13 @@ class RunsPanel(Panel):
             value = run.parameters.get(main, "")
             cells = (
                 str(run.number),
+                run.tag,
                 run.method,
                 f"{value:.3g}" if isinstance(value, int | float) else str(value),
                 str(run.iterations),
-                f"{run.seconds:.1f} s",
-                "" if run.residual is None else f"{run.residual:.4g}",
+                f"{run.seconds:.1f}",
+                "" if run.residual is None else f"{run.residual:.3g}",
                 f"{run.metrics['psnr']:.2f}" if "psnr" in run.metrics else "",
-                run.tag,
             )
             for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)
@@ -175,6 +190,22 @@ class RunsPanel(Panel):
         run = self.selected()
         if run is not None:
             signal.emit(run.number)
+
+    def _ask_name(self) -> None:
+        run = self.selected()
+        if run is None:
+            return
+        name, taken = QInputDialog.getText(self, "Rename", "Name of the run and its layer:", text=run.title)
+        if taken and name:
+            self.rename(run.number, name)
+
+    def rename(self, number: int, name: str) -> None:
+        """Give a run and its layer a name."""
+        run = next(run for run in self._session.runs if run.number == number)
+        layer = self._layer(run)
+        if layer is not None:
+            layer.name = name
+        self._session.update_run(number, name=name)
 
     def _delete(self) -> None:
         run = self.selected()
