@@ -37,8 +37,8 @@ class Choice:
     values : parameter to chosen value.
     curve : one mapping a trial in the order of the first parameter: its parameters, `score`, and what else
         the rule measured.
-    evidence : plain values: the rule, what it assumed, number of trials and iterations, and whether the
-        choice lies `at_the_end` of its range, where it is no optimum but the nearest allowed value.
+    evidence : plain values: the rule, what it assumed, number of trials and iterations, and `at_the_end`, the
+        parameters that lie at an end of their range (or on no corner), where the value is no optimum.
     method : the method with the chosen values in place.
     """
 
@@ -270,12 +270,15 @@ def _evidence(
         sentence = f"{rule.title}, {rule.label} {score.value:+.3f}"
     elif rule.goal == "corner":
         sentence = f"{rule.title}, of {len(trials)} points"
+        if not _is_corner(chosen, trials, ranges[0].name):
+            sentence += "; the curve has no corner there, steep before and flat after: choose by another rule"
+            ends = [*ends, ranges[0].name]
     else:
         sentence = f"{rule.title}, {rule.label} {score.value:.4g}"
     more = rule.evidence()
     if "noise" in more:
         sentence += f"; {more['noise']}"
-    if ends:
+    if ends and rule.goal != "corner":
         wall = " and ".join(ends)
         sentence += f"; {wall} at the end of the range, which hides a better value: widen it"
     return {
@@ -290,6 +293,19 @@ def _evidence(
         "reference": rule.reference,
         **more,
     }
+
+
+def _is_corner(chosen: Trial, trials: list[Trial], name: str) -> bool:
+    """Whether the penalty falls faster than the residual grows before the chosen trial, and slower after."""
+    ordered = sorted(trials, key=lambda t: t.values[name])
+    index = ordered.index(chosen)
+    before, after = ordered[: index + 1], ordered[index:]
+
+    def falls(part: list[Trial]) -> float:
+        growth = part[-1].score.value - part[0].score.value
+        return (part[0].score.across - part[-1].score.across) / growth if growth > 0 else float("inf")
+
+    return falls(before) > 1 > falls(after)
 
 
 def _said(values: Mapping[str, float]) -> str:

@@ -130,9 +130,19 @@ def _split_entries(measurement: Measurement, folds: int, fold: int, seed: int) -
         measurement,
         data=data * known,
         weights=None if measurement.weights is None else measurement.weights * known,
-        physics=mask if identity else mask * physics,
+        physics=mask if identity else _composed(mask, physics),
         truth=measurement.truth,
     )
     unknown = (~known).to(data.abs().dtype)
     weights = unknown if measurement.weights is None else measurement.weights * unknown
     return part, _Held(physics, data, weights.expand(data.shape))
+
+
+def _composed(mask: Any, physics: Any) -> Any:
+    """The mask after the physics."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # deepinv warns that such a product has no fast pseudo-inverse, which nobody asks of it here.
+        warnings.simplefilter("ignore", UserWarning)
+        return mask * physics

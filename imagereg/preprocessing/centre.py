@@ -25,9 +25,9 @@ class Centre(Step):
     opposite_views: views half a turn apart are mirror images of each other about the axis. double_wedge:
     half a turn, mirrored about the axis, continues the sinogram without a seam. moments: the centre of
     mass moves as a sinusoid about the axis. sharpness: the reconstruction has few grey levels and sparse
-    edges. Each tells its uncertainty; the vote is their weighted median, so that no single one carries
-    it against the others. Fan beams, and the middle plane of a cone, are rebinned to a parallel beam
-    for each estimator until its answer stays.
+    edges. Each tells its uncertainty; the outcome is the mean of the votes within the tolerance of
+    their weighted median, so that a stray one does not move it. Fan beams, and the
+    middle plane of a cone, are rebinned to a parallel beam for each estimator until its answer stays.
     """
 
     name: ClassVar[str] = "centre"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from numba import njit, prange
 
+from imagereg.projectors import space_cpu
 from imagereg.projectors.joseph_cpu import STEPS, set_out, visit
 from imagereg.projectors.layout import OPTIONS, aligned, aligned_zeros, interleave
 from imagereg.projectors.stack_cpu import StackProjector, group
@@ -150,12 +152,46 @@ def back_single(
 
 
 class FanProjector(StackProjector):
-    """p(a, s): slices under a fan on a flat detector (see `Projector`)."""
+    """p(a, s): slices under a fan on a flat detector (see `Projector`).
+
+    Fans so wide that rays graze (see `PlaneRays`) go one ray at a time.
+    """
+
+    def _forward(self, image: torch.Tensor, out: torch.Tensor) -> None:
+        if self.rays.grazing:
+            self._one_by_one(image, out, transposed=False)
+        else:
+            super()._forward(image, out)
+
+    def _one_by_one(self, image: torch.Tensor, data: torch.Tensor, *, transposed: bool) -> None:
+        """Each slice as a volume of a single one."""
+        rays = self.rays
+        rows, columns = rays.shape
+        shape, strides = np.array([columns, rows, 1]), np.array([1, columns, rows * columns])
+        edges = np.array([*rays.edges, 1.0])
+        views = np.zeros((len(rays.views), 12))
+        views[:, [0, 1, 3, 4, 9, 10]] = rays.views
+        slices = image.numpy().reshape(-1)
+        lines = data.numpy().reshape(image.shape[0] * image.shape[1], len(views), -1, rays.columns)
+        for at, (item, row) in enumerate(np.ndindex(lines.shape[0], lines.shape[2])):
+            origin = at * rows * columns
+            line = np.ascontiguousarray(lines[item, :, row]).reshape(-1)
+            if transposed:
+                slabs = 2 * numba.get_num_threads()
+                space_cpu.back(
+                    line, 0, shape, strides, views, True, edges, 1, rays.columns, slabs, slices, origin
+                )
+                continue
+            space_cpu.forward(slices, origin, shape, strides, views, True, edges, 1, rays.columns, line, 0)
+            lines[item, :, row] = line.reshape(-1, rays.columns)
 
     def _back(self, data: torch.Tensor, out: torch.Tensor) -> None:
         source, target = data.numpy().reshape(-1), out.numpy().reshape(-1)
         target[:] = 0
         rays = self.rays
+        if rays.grazing:
+            self._one_by_one(out, data, transposed=True)
+            return
         slices = self._image_slices(data.shape[0] * data.shape[1])
         starts, view_step = self._data_slices(data.shape[0] * data.shape[1])
         shape = np.array(rays.shape, dtype=np.int64)

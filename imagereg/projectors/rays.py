@@ -27,7 +27,8 @@ class PlaneRays(NamedTuple):
     the ray's direction (parallel beam) or of the source. `runs` (runs, 5): view, major axis (0 rows,
     1 columns), first detector column, number of columns, and +1 or -1 as the place on the grid grows or
     falls with the detector column; runs of like direction are neighbours. `edges`: width and height of
-    a voxel in mm.
+    a voxel in mm. `grazing`: whether some rays of a fan pass the source's own row or column of the grid
+    while stepping along it, so that neighbours cross; only very wide fans do.
     """
 
     views: Floats
@@ -36,6 +37,7 @@ class PlaneRays(NamedTuple):
     point: bool
     columns: int
     shape: tuple[int, int]
+    grazing: bool
 
 
 def plane_rays(geometry: Geometry, volume: Volume) -> PlaneRays:
@@ -66,7 +68,12 @@ def plane_rays(geometry: Geometry, volume: Volume) -> PlaneRays:
     last = place(source) if point else direction(source)
     views = np.concatenate([place(first), direction(step), last], axis=1)
     runs = _runs(views, point, geometry.columns, (rows, columns))
-    return PlaneRays(views, runs, np.array([width, height]), point, geometry.columns, (rows, columns))
+    # The source's place along the major axis of each run: its row (0) or column (1) of the grid.
+    along = views[runs[:, 0], 5 - runs[:, 1]]
+    depth = np.array([rows, columns])[runs[:, 1]]
+    grazing = point and bool(((along > -1) & (along < depth)).any())
+    edges = np.array([width, height])
+    return PlaneRays(views, runs, edges, point, geometry.columns, (rows, columns), grazing)
 
 
 def refuse_behind_source(geometry: Geometry, volume: Volume) -> None:

@@ -21,7 +21,8 @@ class FISTA:
 
     F is f(A x) and all smooth priors, prox that of one other prior or of the bounds. Where the gradient of
     f is Lipschitz and A linear, L is known from norms and A x is kept by linearity; elsewhere L is found by
-    backtracking. Momentum starts anew where it points uphill, each item of a batch for itself.
+    backtracking from 0.9 times the last one, the momentum taking account of the ratio. Momentum starts anew
+    where it points uphill, each item of a batch for itself.
 
     Parameters
     ----------
@@ -32,7 +33,8 @@ class FISTA:
     References
     ----------
     A. Beck and M. Teboulle, SIAM J. Imaging Sci. 2 (2009) 183, doi:10.1137/080716542; B. O'Donoghue and
-    E. Candès, Found. Comput. Math. 15 (2015) 715, doi:10.1007/s10208-013-9150-3 (restarts).
+    E. Candès, Found. Comput. Math. 15 (2015) 715, doi:10.1007/s10208-013-9150-3 (restarts); K. Scheinberg,
+    D. Goldfarb, X. Bai, Found. Comput. Math. 14 (2014) 389, doi:10.1007/s10208-014-9189-9 (L that falls).
     """
 
     restart: bool = True
@@ -82,13 +84,14 @@ class FISTA:
             "forward_before": forward,
             "age": torch.ones_like(each),
             "curvature": curvature.clamp_min(torch.finfo(image.dtype).tiny),
+            "ratio": torch.ones_like(each),
             "warm": None,
         }
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """One proximal gradient step from the extrapolated image."""
         image, before, age = memory["image"], memory["before"], memory["age"]
-        older = (1 + (1 + 4 * age * age).sqrt()) / 2
+        older = (1 + (1 + 4 * memory["ratio"] * age * age).sqrt()) / 2
         push = (age - 1) / older if self.momentum else torch.zeros_like(age)
         known = self._known(problem)
         ahead = image + push * (image - before)
@@ -103,7 +106,7 @@ class FISTA:
         for prior in problem.priors:
             if prior.smooth:
                 gradient = gradient + prior.grad(ahead)
-        curvature, warm = memory["curvature"], memory["warm"]
+        curvature, warm = memory["curvature"] * (1.0 if known else 0.9), memory["warm"]
         new, warm = self._prox(problem, ahead - gradient / curvature, 1 / curvature, warm)
         forward = problem.physics.A(new)
         if not known:
@@ -120,6 +123,7 @@ class FISTA:
             "forward_before": memory["forward"],
             "age": older,
             "curvature": curvature,
+            "ratio": memory["ratio"] if known else curvature / memory["curvature"],
             "warm": warm,
         }
 

@@ -65,7 +65,7 @@ class Workbench(QWidget):
         for panel in (self.data, self.physics, self.steps, self.method, self.preview, self.runs):
             column.addWidget(panel)
         column.addStretch()
-        self.scroll = scroll = QScrollArea()
+        self.scroll_area = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inside)
@@ -115,7 +115,6 @@ class Workbench(QWidget):
         self.data.recipe_dropped.connect(lambda path: self.open_recipe(Path(path)))
         explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
         self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
-        self.viewer.window._qt_window.installEventFilter(self)
         for keys, call in (("Ctrl+Return", explorer.start_preview), ("Escape", self.cancel)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -227,9 +226,18 @@ class Workbench(QWidget):
 
     def end(self) -> None:
         """End what runs: the preview is dropped, the volume is interrupted and can be gone on with."""
-        self.explorer.cancel()
+        self.explorer.job.cancel()
         self.data.checker.cancel()
         self.runner.end()
+
+    def showEvent(self, event: Any) -> None:
+        """Watch the viewer's window from now on."""
+        super().showEvent(event)
+        outermost: QWidget = self
+        while (parent := outermost.parentWidget()) is not None:
+            outermost = parent
+        if outermost is not self:
+            outermost.installEventFilter(self)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """End what runs when the viewer's window closes."""

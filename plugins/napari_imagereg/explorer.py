@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
@@ -39,7 +39,10 @@ class Explorer(QObject):
     def cancel(self) -> None:
         """End what runs; the image of a cancelled preview goes away."""
         self.job.cancel()
-        self._drop_live()
+        # Taking a layer away is slow where OpenGL is: the buttons answer first.
+        live, self._live = self._live, None
+        if live is not None:
+            QTimer.singleShot(0, lambda: self._remove(live))
 
     def _fail_job(self, sentence: str, resources: bool) -> None:
         self._drop_live()
@@ -165,9 +168,12 @@ class Explorer(QObject):
         self.preview.show_legend(f"{name} std: {legend}.")
 
     def _drop_live(self) -> None:
-        if self._live is not None and self._live in self.viewer.layers:
-            self.viewer.layers.remove(self._live)
-        self._live = None
+        live, self._live = self._live, None
+        self._remove(live)
+
+    def _remove(self, layer: Any) -> None:
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     # ------------------------------------------------------------------ centre, steps, suggestion
     def _small_job(self, text: str, work: Any, done: Any) -> None:

@@ -23,6 +23,9 @@ _log = logging.getLogger("imagereg.napari")
 CANCELLED = 130
 """Exit code of a run that was interrupted."""
 
+SWITCH = 5e-4
+"""Seconds after which a working thread hands the interpreter over, in a process with a GUI."""
+
 OUT_OF_RESOURCES = 4
 """Exit code of a run that needs more memory or disk than there is."""
 
@@ -88,6 +91,8 @@ class Job(QObject):
 
         # No daemon: at exit Python would kill it inside torch, which aborts the process.
         self._thread = threading.Thread(target=work, name="imagereg-preview")
+        # The GUI asks for the interpreter hundreds of times to draw once; at Python's own 5 ms it would wait.
+        sys.setswitchinterval(SWITCH)
         self._thread.start()
         self._timer.start()
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Settings:
-    """Device of previews and runs, and the sizes from which to ask before working."""
+    """Device of previews and runs, processor threads and largest size of previews."""
 
     device: str = "auto"
     threads: int = 0
@@ -22,12 +22,13 @@ class Settings:
         except ImportError:
             return cls()
         try:
-            kept: Any = get_plugin_settings("imagereg")
+            # The first name is the distribution's, the second that of the manifest's group of settings.
+            kept: Any = get_plugin_settings("imagereg").imagereg
         except (KeyError, ValueError, AttributeError):
             return cls()
         found = {}
         for name in cls.__dataclass_fields__:
-            value = getattr(kept, name, None) if not isinstance(kept, dict) else kept.get(name)
+            value = getattr(kept, name, None)
             if value is not None:
                 found[name] = value
         return cls(**found)

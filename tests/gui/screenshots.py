@@ -45,7 +45,8 @@ def main(folder: Path, theme: str = "dark") -> None:
     def shoot(name: str, *, top: Any = None) -> None:
         settle()
         if top is not None:
-            bench.scroll.verticalScrollBar().setValue(max(0, top.y() - 4))
+            bar: Any = bench.scroll_area.verticalScrollBar()
+            bar.setValue(max(0, top.y() - 4))
         settle()
         viewer.window.screenshot(str(folder / f"{name}.png"), canvas_only=False, flash=False)
 
@@ -63,7 +64,7 @@ def main(folder: Path, theme: str = "dark") -> None:
     shoot("02-opened", top=bench.data)
     bench.explorer.find_centre()
     wait(lambda: bench.session.centre is not None)
-    middle = bench.session.centre
+    middle = float(bench.session.centre or 0.0)
     bench.explorer.sweep([middle + offset for offset in (-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4)])
     wait(lambda: bench.physics.strip.count() == 9)
     shoot("03-sweep", top=bench.physics)

@@ -98,3 +98,17 @@ def test_a_new_declaration_replaces_the_old(form: Any) -> None:
         form.show_model(declared)
         assert declared(**form.values()) == declared(), declared.name
         assert list(form) == list(declared.model_fields)
+
+
+def test_the_preferences_of_the_viewer_are_taken(plugin_settings: Any, npe2pm: Any) -> None:
+    from napari.settings import get_plugin_settings
+    from napari_imagereg.settings import Settings
+    from npe2 import PluginManifest
+
+    assert Settings.load() == Settings()
+    if "imagereg" not in npe2pm:
+        npe2pm.register(PluginManifest.from_distribution("imagereg"))
+    kept: Any = get_plugin_settings("imagereg")
+    kept.imagereg.device = "cpu"
+    kept.imagereg.preview_size = 512
+    assert Settings.load() == Settings(device="cpu", threads=0, preview_size=512)

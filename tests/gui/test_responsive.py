@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -41,10 +42,15 @@ def test_the_gui_answers_during_a_large_preview(
     began = time.perf_counter()
     workbench.footer.cancel_button.click()
     cancelled = time.perf_counter() - began
+    while any(t.name == "imagereg-preview" for t in threading.enumerate()):
+        time.sleep(0.005)
+    stopped = time.perf_counter() - began
     p95, longest = float(np.percentile(gaps, 95)), max(gaps)
     record_property("p95_ms", 1000 * p95)
     record_property("max_ms", 1000 * longest)
-    print(f"GUI gaps: p95 {1000 * p95:.0f} ms, max {1000 * longest:.0f} ms, cancel {1000 * cancelled:.0f} ms")
+    said = {"p95": p95, "longest": longest, "cancel": cancelled, "thread": stopped}
+    print("GUI " + ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in said.items()))
     assert p95 < 0.1
     assert longest < 1.0
     assert cancelled < 0.3
+    assert stopped < 5.0  # the step that it was in, however loaded the machine is

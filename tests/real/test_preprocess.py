@@ -99,7 +99,7 @@ def test_neutron_centre_and_rings(shared: Path) -> None:
 
 
 def test_tilt_series_with_a_missing_wedge(shared: Path) -> None:
-    """Slices of the particle's tip are round with the axis on column 88, where the series was cropped about."""
+    """Slices of the tip are round with the axis on column 88, and crescents with it on 83."""
     found = find_centre(tilt_series(shared))
     assert abs(found.column - 88.0) < 1.0
     assert set(found.votes) == {"moments", "sharpness"}

@@ -50,7 +50,7 @@ def agreement(image: Any, mask: Any) -> float:
 def test_helsinki_disc_full_scan_matches_the_published_mask(shared: Path) -> None:
     scan, mask = read_disc(shared)
     assert agreement(ir.reconstruct(scan, "fbp").image, mask) >= 0.97
-    assert agreement(ir.reconstruct(scan, "tv").image, mask) >= 0.97
+    assert agreement(ir.reconstruct(scan, "tv", iterations=60).image, mask) >= 0.97
 
 
 def test_helsinki_disc_from_every_eighth_view(shared: Path) -> None:
@@ -58,7 +58,7 @@ def test_helsinki_disc_from_every_eighth_view(shared: Path) -> None:
     few = scan.select(views=slice(0, 720, 8))
     assert few.geometry is not None
     assert few.geometry.views == 90
-    assert agreement(ir.reconstruct(few, "tv").image, mask) >= 0.95
+    assert agreement(ir.reconstruct(few, "tv", iterations=100).image, mask) >= 0.95
 
 
 def test_diamond_stack_centre_and_all_slices(shared: Path) -> None:

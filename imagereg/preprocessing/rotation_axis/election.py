@@ -55,6 +55,7 @@ def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     from imagereg.preprocessing.rotation_axis.double_wedge import double_wedge
     from imagereg.preprocessing.rotation_axis.moments import moments
     from imagereg.preprocessing.rotation_axis.opposite_views import opposite_views
+    from imagereg.preprocessing.rotation_axis.rebinning import parallel
     from imagereg.preprocessing.rotation_axis.sharpness import sharpest
 
     columns = seen.geometry.columns
@@ -65,7 +66,8 @@ def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     middle, reach = (columns - 1) / 2, search * columns
     span = (middle - reach, middle + reach)
     asked: tuple[Ask, ...] = (opposite_views, double_wedge, lambda sinograms, _: moments(sinograms), sharpest)
-    answers = [_settled(ask, seen, middle, span) for ask in asked]
+    first = parallel(seen.values, seen.geometry, middle)
+    answers = [_settled(ask, seen, first, middle, span) for ask in asked]
     votes = [answer for answer in answers if isinstance(answer, Vote)]
     silent = [answer for answer in answers if isinstance(answer, Abstention)]
     if not votes:
@@ -74,11 +76,11 @@ def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     return _count(votes, silent, tolerance)
 
 
-def _settled(ask: Ask, seen: Seen, start: float, span: Span) -> Vote | Abstention:
+def _settled(ask: Ask, seen: Seen, sinograms: Sinograms, start: float, span: Span) -> Vote | Abstention:
     """An estimator's answer; for diverging beams, rebinned about its own answer until that stays."""
     from imagereg.preprocessing.rotation_axis.rebinning import parallel
 
-    first = answer = ask(parallel(seen.values, seen.geometry, start), span)
+    first = answer = ask(sinograms, span)
     if seen.geometry.kind == "parallel":
         return answer
     place, change, reach = start, math.inf, max(8.0, 0.05 * seen.geometry.columns)
@@ -101,11 +103,14 @@ def _settled(ask: Ask, seen: Seen, start: float, span: Span) -> Vote | Abstentio
 
 
 def _count(votes: Sequence[Vote], silent: Sequence[Abstention], tolerance: float) -> CentreEstimate:
-    """The weighted median of the votes, and what the losers say of it."""
+    """The mean of the votes within the tolerance of their weighted median, and what the losers say of it."""
     sigmas = np.array([vote.uncertainty for vote in votes])
     weights = 1 / (sigmas**2 + _LEAST**2)
-    column = weighted_median([vote.column for vote in votes], list(weights))
-    away = np.array([abs(vote.column - column) for vote in votes])
+    places = np.array([vote.column for vote in votes])
+    median = weighted_median(list(places), list(weights))
+    near = np.abs(places - median) <= tolerance
+    column = float(np.average(places[near], weights=weights[near]))
+    away = np.abs(places - column)
     knows = sigmas <= 3 * tolerance
     outside = knows & (away > np.maximum(tolerance, 2.5 * sigmas))
     inside = knows & (away <= np.maximum(tolerance, sigmas))
@@ -122,7 +127,7 @@ def _count(votes: Sequence[Vote], silent: Sequence[Abstention], tolerance: float
             if listened:
                 low, high = min(low, vote.column), max(high, vote.column)
     estimate = CentreEstimate(
-        float(column),
+        column,
         (float(low), float(high)),
         {vote.name: vote.column for vote in votes},
         {vote.name: vote.uncertainty for vote in votes},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +79,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
-    """The value with half of the weight on either side, interpolated between neighbours."""
+    """The first value, in ascending order, with at least half of the weight on it and below."""
     order = np.argsort(values)
-    ordered, heavy = np.asarray(values, dtype=float)[order], np.asarray(weights, dtype=float)[order]
-    middle = (np.cumsum(heavy) - heavy / 2) / heavy.sum()
-    return float(np.interp(0.5, middle, ordered))
-
-
-def plain(value: Any) -> float:
-    """A number for reports: two digits more than a hundredth of a column."""
-    return round(float(value), 4)
+    reached = np.cumsum(np.asarray(weights, dtype=float)[order])
+    return float(np.asarray(values, dtype=float)[order[int(np.searchsorted(reached, reached[-1] / 2))]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_imagereg.panels.base import note
 
@@ -68,10 +68,8 @@ class Footer(QWidget):
         )
         self.volume_button.clicked.connect(self.volume.emit)
         rest.addWidget(self.volume_button)
-        recipe = QToolButton()
-        recipe.setText("Recipe")
+        recipe = QPushButton("Recipe")
         recipe.setToolTip("Copy, save, open or repeat what the panels say.")
-        recipe.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(recipe)
         for form in ("CLI", "Python", "YAML"):
             menu.addAction(f"Copy as {form}").triggered.connect(

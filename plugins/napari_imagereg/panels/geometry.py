@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
     QListView,
     QListWidget,
     QListWidgetItem,
@@ -64,7 +68,7 @@ class GeometryPanel(Panel):
         )
         self.centre.valueChanged.connect(self._set_centre)
         automatic = QPushButton("Auto")
-        automatic.setToolTip("Three estimators vote: opposite views, sinogram consistency, sharpness.")
+        automatic.setToolTip("Four estimators vote: opposite views, double wedge, moments, sharpness.")
         automatic.clicked.connect(self.find_centre.emit)
         sweep = QPushButton("Sweep\N{HORIZONTAL ELLIPSIS}")
         sweep.setToolTip("Reconstruct around this column; click the sharpest picture.")
@@ -102,8 +106,23 @@ class GeometryPanel(Panel):
         self._factor.setRange(2, 8)
         self._factor.setToolTip("How many times finer the result shall be.")
         self._factor.valueChanged.connect(lambda _: self._store_image())
+        self._mask = QPushButton("Choose\N{HORIZONTAL ELLIPSIS}")
+        self._mask.setToolTip("A picture of the image's size that is 0 where the image is not known.")
+        self._mask.clicked.connect(self._ask_mask)
         part.row("Task", self._task, stretch=1)
-        part.row("Blur", self._blur, "Factor", self._factor)
+        self._settings: dict[str, QWidget] = {}
+        for task, word, editor in (
+            ("deblur", "Blur", self._blur),
+            ("super-resolution", "Factor", self._factor),
+            ("inpaint", "Mask", self._mask),
+        ):
+            line = QWidget()
+            layout = QHBoxLayout(line)
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.addWidget(QLabel(word))
+            layout.addWidget(editor, 1)
+            part.layout_.addWidget(line)
+            self._settings[task] = line
         _fill(self._image, part)
 
     def _build_manual(self) -> None:
@@ -125,7 +144,7 @@ class GeometryPanel(Panel):
         apply = QPushButton("Use as a scan")
         apply.setToolTip("The first axis of the layer is the view, the last the detector column.")
         apply.clicked.connect(self._make_scan)
-        for box, tip in (
+        for part_of_form, tip in (
             (self._kind, "Shape of the beam."),
             (self._first, "Angle of the first view."),
             (self._last, "Angle at which the view after the last one would lie."),
@@ -133,7 +152,7 @@ class GeometryPanel(Panel):
             (self._so, "Distance from the source to the rotation axis (fan and cone)."),
             (self._sd, "Distance from the source to the detector (fan and cone)."),
         ):
-            box.setToolTip(tip)
+            part_of_form.setToolTip(tip)
         part.row("Beam", self._kind, stretch=1)
         part.row("Pixel", self._pixel, stretch=1)
         part.row("Views from", self._first, "to", self._last, stretch=1)
@@ -161,9 +180,16 @@ class GeometryPanel(Panel):
                 f"axis {self.centre.value():.2f} px" if self._session.centre is not None else geometry.kind
             )
         else:
-            self._text.setText("" if measurement is None else "An image: y = A x with A by the task.")
+            self._text.setText("" if measurement is None else "An image, y = A x: what happened to it?")
             self._task.setCurrentText(self._session.task)
             self.set_state("" if measurement is None else self._session.task)
+            physics = self._session.physics
+            self._blur.setValue(physics.get("blur", self._blur.value()))
+            self._factor.setValue(physics.get("factor", self._factor.value()))
+            self._mask.setText(Path(physics.get("mask", "Choose\N{HORIZONTAL ELLIPSIS}")).name)
+        for task, line in self._settings.items():
+            line.setVisible(task == self._session.task)
+        self._text.setVisible(bool(self._text.text()))
         self._filling = False
 
     def show_estimate(self, estimate: Any) -> None:
@@ -219,13 +245,23 @@ class GeometryPanel(Panel):
         ):
             return
         task = self._session.task
-        self._session.physics = (
-            {"blur": self._blur.value()}
-            if task == "deblur"
-            else {"factor": self._factor.value()}
-            if task == "super-resolution"
-            else {}
-        )
+        kept = {"mask": self._session.physics["mask"]} if "mask" in self._session.physics else {}
+        given: dict[str, dict[str, Any]] = {
+            "deblur": {"blur": self._blur.value()},
+            "super-resolution": {"factor": self._factor.value()},
+            "inpaint": kept,
+        }
+        self._session.physics = given.get(task, {})
+        self._session.physics_changed.emit()
+
+    def _ask_mask(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Mask of the known pixels")
+        if name:
+            self.set_mask(Path(name))
+
+    def set_mask(self, path: Path) -> None:
+        """Take a file as the mask of known pixels."""
+        self._session.physics = {"mask": str(path)}
         self._session.physics_changed.emit()
 
     def _make_scan(self) -> None:

@@ -24,6 +24,9 @@ class MethodPanel(Panel):
         self._session = session
         self._combo = QComboBox()
         self._combo.setModel(QStandardItemModel(self._combo))
+        self._combo.setToolTip(
+            "Methods that fit the data can be chosen; the others say in a tooltip why not."
+        )
         self._combo.activated.connect(self._choose)
         self._suggest = QPushButton("Suggest")
         self._suggest.setToolTip("Find the main parameter from the data and show the curve.")

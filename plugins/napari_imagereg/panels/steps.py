@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QMenu,
     QPushButton,
-    QToolButton,
     QWidget,
 )
 
@@ -36,10 +35,8 @@ class StepsPanel(Panel):
         self._list.model().rowsMoved.connect(lambda *_: self._store())
         self._list.currentItemChanged.connect(lambda now, before: self._show_form(now))
         self.layout_.addWidget(self._list)
-        add = QToolButton()
-        add.setText("Add")
+        add = QPushButton("Add")
         add.setToolTip("Add a step.")
-        add.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._menu = QMenu(add)
         add.setMenu(self._menu)
         remove = QPushButton("Remove")

@@ -1,0 +1,291 @@
+"""Sobolev data terms: is the s that the noise spectrum predicts the best one, and what does s do to inversions?
+
+    python benchmarks/sobolev.py denoise --noise white      (low, high) sweep of s and strength
+    python benchmarks/sobolev.py deblur --noise white       (low, high) the same behind a blur
+    python benchmarks/sobolev.py path                       early stopping of gradient descent, no penalty
+    python benchmarks/sobolev.py fwi --s -1 --noise none    (none, white) full waveform inversion; goes on
+                                                            where an earlier call stopped
+    python benchmarks/sobolev.py table                      print what is there, write sobolev.json and figures
+
+Pictures come from scikit-image; the Marmousi model is in the shared folder (IMAGEREG_SHARED).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imagereg.fidelities.frequencies import FrequencyGrid
+from imagereg.fidelities.noise_spectrum import fit_order
+from imagereg.fidelities.sobolev import Sobolev
+from imagereg.physics import blur, gaussian_kernel, identity
+from imagereg.priors.tv import TV
+from imagereg.solvers.base import State, iterate
+from imagereg.solvers.fourier_admm import FourierADMM, tikhonov
+from imagereg.solvers.gradient_descent import GradientDescent
+from imagereg.solvers.lbfgs import LBFGS
+from imagereg.solvers.problem import Problem
+
+ROOT = Path(__file__).resolve().parents[1]
+SCALE = 10.0
+ORDERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
+NOISES = {"white": 0.0, "low": 1.0, "high": -1.0}
+SETTINGS = {"denoise": (0.0, 0.1), "deblur": (1.5, 0.03)}  # width of the blur in pixels, noise
+KEPT = (1, 2, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60)
+
+
+def pictures() -> torch.Tensor:
+    """(4, 1, 128, 128): the middle of four pictures at half resolution, in [0, 1]."""
+    import skimage.data
+
+    found = []
+    for name in ("camera", "moon", "coins", "page"):
+        grey = np.asarray(getattr(skimage.data, name)()) / 255.0
+        rows, columns = (n // 2 * 2 for n in grey.shape)
+        half = grey[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+        if half.shape[0] < 128:
+            half = grey
+        top, left = (half.shape[0] - 128) // 2, (half.shape[1] - 128) // 2
+        found.append(torch.from_numpy(half[top : top + 128, left : left + 128]))
+    return torch.stack(found)[:, None].float()
+
+
+def coloured(shape: tuple[int, ...], s: float, sigma: float, seed: int) -> torch.Tensor:
+    """Noise of power spectrum ∝ (1 + SCALE² |ω|²)^-s and standard deviation sigma."""
+    white = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    grid = FrequencyGrid(shape, (-2, -1), "neumann")
+    half, full = grid.symbol(lambda squared: (1 + SCALE**2 * squared) ** (-s / 2), white)
+    return (sigma * grid.multiply(white, half) / full.square().mean().sqrt()).float()
+
+
+def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
+    """Mean over the batch, in dB for a range of 1."""
+    return float(-10 * (image - truth).square().flatten(1).mean(1).log10().mean())
+
+
+def sweep(piece: str, noise: str) -> dict[str, Any]:
+    """PSNR of the best strength for every s, for total variation and for the quadratic penalty."""
+    truth, (width, sigma) = pictures(), SETTINGS[piece]
+    physics: Any = identity() if not width else blur(gaussian_kernel(width), border="symmetric")
+    data = physics.A(truth) + coloured(tuple(truth.shape), NOISES[noise], sigma, seed=1)
+    patch = coloured((1, 1, 64, 64), NOISES[noise], sigma, seed=2)
+    found = fit_order(patch, scale=SCALE)
+    rows = []
+    for s in ORDERS:
+        fidelity = Sobolev(data, s, scale=SCALE, boundary="neumann")
+        row: dict[str, Any] = {"s": s}
+        for prior, start in (("tv", -4.5), ("quadratic", -4.0)):
+            best: tuple[float, float] = (-np.inf, 0.0)
+            memory: State | None = None
+            for strength in np.logspace(start, start + 5, 11):
+                problem = Problem(fidelity, physics, (TV(float(strength)),))
+                if prior == "quadratic":
+                    image = tikhonov(problem, float(strength))
+                else:
+                    first = None if memory is None else memory.image
+                    for memory in iterate(FourierADMM(rho=10 * strength), problem, total=25, start=first):
+                        pass
+                    assert memory is not None
+                    image = memory.image
+                value = psnr(image, truth)
+                best = max(best, (value, float(strength)))
+                if value < best[0] - 2:
+                    break
+            row[prior], row[f"{prior}_strength"] = best
+        rows.append(row)
+    return {
+        "piece": piece,
+        "noise": noise,
+        "true_s": NOISES[noise],
+        "fitted_s": found.s,
+        "fitted_error": found.error,
+        "noisy": psnr(data, truth),
+        "rows": rows,
+    }
+
+
+def path() -> dict[str, Any]:
+    """Deblurring by gradient descent without a penalty: PSNR at its best step and at the last of 400."""
+    truth = pictures()[:1]
+    physics = blur(gaussian_kernel(1.5), border="symmetric")
+    data = physics.A(truth) + coloured(tuple(truth.shape), 0.0, 0.05, seed=3)
+    rows = []
+    for s in (-0.5, 0.0, 0.5):
+        problem = Problem(Sobolev(data, s, scale=SCALE, boundary="neumann"), physics)
+        values = [psnr(state.image, truth) for state in iterate(GradientDescent(), problem, total=400)]
+        best = int(np.argmax(values))
+        rows.append({"s": s, "best": values[best], "best_step": best + 1, "last": values[-1]})
+    return {"rows": rows}
+
+
+def marmousi() -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """Velocities of a crop of Marmousi (88, 160) on a 25 m grid under 200 m of water, its smooth start, survey."""
+    import scipy.io
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    from imagereg.physics.wave import surface_survey
+
+    shared = Path(os.environ.get("IMAGEREG_SHARED", ROOT.parent / "shared"))
+    velocity = scipy.io.loadmat(shared / "data" / "seismic" / "marmousi_dz10.mat")["vel"]
+    rows, columns = np.meshgrid(np.arange(80) * 2.5, 400 + np.arange(160) * 2.5, indexing="ij")
+    crop = map_coordinates(velocity, [rows, columns], order=1)
+    model = np.concatenate([np.full((8, 160), 1500.0), crop])
+    smooth = 1 / gaussian_filter(1 / model, 12.0)
+    smooth[:8] = 1500.0
+    truth, start = (torch.from_numpy(a).float()[None, None] for a in (model, smooth))
+    survey = surface_survey(
+        model.shape,
+        spacing=25.0,
+        seconds=2.4,
+        frequency=5.0,
+        fastest=5000.0,
+        shots=10,
+        reference=start,
+        stride=3,
+    )
+    return truth, start, survey
+
+
+def fwi(s: float, noise: str, folder: Path, seconds: float, total: int) -> dict[str, Any]:
+    """Model error of L-BFGS with an H^s misfit in time, bent at 5 Hz; noise is white, at 0 dB of a trace."""
+    truth, start, survey = marmousi()
+    clean = survey.A(truth)
+    data = clean
+    if noise == "white":
+        random = torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))
+        data = clean + random * LEVEL * clean.square().mean().sqrt()
+    mask = torch.ones_like(truth)
+    mask[..., :8, :] = 0
+    fidelity = Sobolev(data, s, scale=1 / (2 * np.pi * 5.0 * survey.interval), axes=(-1,))
+    problem = Problem(fidelity, survey, (), (1000.0, 4999.0))
+    name = folder / f"fwi_{s:g}_{noise}"
+    kept: dict[str, Any] = {"s": s, "noise": noise, "start": relative(start, truth), "rows": []}
+    resume = None
+    if name.with_suffix(".pt").exists():
+        memory = torch.load(name.with_suffix(".pt"), weights_only=False)
+        kept = json.loads(name.with_suffix(".json").read_text())
+        resume = State(memory["image"], memory["iteration"], total, memory=memory)
+    began = time.perf_counter()
+    solver = LBFGS(first=50.0, mask=mask)
+    state = resume
+    for state in iterate(solver, problem, total=total, start=start, resume=resume):
+        if state.iteration in KEPT or state.finished:
+            ahead = (state.memory["forward"] - clean).norm() / clean.norm()
+            row = {
+                "iteration": state.iteration,
+                "error": relative(state.image, truth),
+                "misfit": float(ahead),
+            }
+            kept["rows"].append(row)
+            print(s, noise, row, flush=True)
+        if time.perf_counter() - began > seconds:
+            break
+    assert state is not None
+    torch.save({**state.memory, "iteration": state.iteration}, name.with_suffix(".pt"))
+    kept["finished"] = state.finished
+    return kept
+
+
+LEVEL = 0.3
+
+
+def relative(image: torch.Tensor, truth: torch.Tensor) -> float:
+    """||image - truth|| / ||truth||."""
+    return float((image - truth).norm() / truth.norm())
+
+
+def table(folder: Path) -> None:
+    """Print every table of which there are results, write them as one JSON, and draw the models."""
+    found = {p.stem: json.loads(p.read_text()) for p in sorted(folder.glob("*.json")) if p.stem != "sobolev"}
+    for name, result in found.items():
+        if name.startswith("de"):
+            print(
+                f"\n{name}: noisy {result['noisy']:.2f} dB, true s {result['true_s']:g}, "
+                f"fitted {result['fitted_s']:.2f} ± {result['fitted_error']:.2f}"
+            )
+            for prior in ("tv", "quadratic"):
+                best = max(result["rows"], key=lambda row: row[prior])["s"]
+                cells = "  ".join(f"{row['s']:+.1f}: {row[prior]:.2f}" for row in result["rows"])
+                print(f"  {prior:<10}{cells}   best s {best:+g}")
+        if name == "path":
+            for row in result["rows"]:
+                print(
+                    f"\npath s {row['s']:+g}: best {row['best']:.2f} @ {row['best_step']}, last {row['last']:.2f}"
+                )
+    runs = {name: result for name, result in found.items() if name.startswith("fwi")}
+    if runs:
+        steps = (10, 20, 30, 40, 50, 60)
+        print(
+            "\nfull waveform inversion: relative model error in % at iteration " + ", ".join(map(str, steps))
+        )
+        for result in runs.values():
+            errors = {row["iteration"]: row["error"] for row in result["rows"]}
+            cells = "  ".join(f"{100 * errors[k]:6.2f}" if k in errors else "   -  " for k in steps)
+            print(
+                f"  s {result['s']:+g} noise {result['noise']:<6} start {100 * result['start']:.2f}  {cells}"
+            )
+        draw(folder, runs)
+    (folder / "sobolev.json").write_text(json.dumps(found, indent=1))
+
+
+def draw(folder: Path, runs: dict[str, Any]) -> None:
+    """Models side by side, and model error against iterations."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    truth, start, _ = marmousi()
+    models = {"truth": truth, "start": start}
+    for name in runs:
+        models[name.replace("_", " ")] = torch.load(folder / f"{name}.pt", weights_only=False)["image"]
+    figure, axes = plt.subplots((len(models) + 1) // 2, 2, figsize=(11, 1.6 * len(models) + 1))
+    for axis, (name, model) in zip(axes.flat, models.items(), strict=False):
+        axis.imshow(model[0, 0], vmin=1500, vmax=4500, extent=(0, 4, 2.2, 0))
+        axis.set_title(name)
+    figure.tight_layout()
+    figure.savefig(folder / "fwi.png", dpi=90)
+    figure, axis = plt.subplots(figsize=(7, 5))
+    for name, result in runs.items():
+        rows = result["rows"]
+        style = "-" if result["noise"] == "none" else "--"
+        axis.plot([r["iteration"] for r in rows], [100 * r["error"] for r in rows], style, label=name)
+    axis.set(xlabel="iteration", ylabel="relative model error in %")
+    axis.legend()
+    figure.savefig(folder / "fwi_error.png", dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("piece", choices=("denoise", "deblur", "path", "fwi", "table"))
+    parser.add_argument("--noise", default="white", choices=("none", *NOISES))
+    parser.add_argument("--s", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=150.0, help="time after which an inversion pauses")
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "sobolev")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.piece == "table":
+        table(options.output)
+        return
+    if options.piece == "fwi":
+        name = f"fwi_{options.s:g}_{options.noise}"
+        result = fwi(options.s, options.noise, options.output, options.seconds, options.iterations)
+    elif options.piece == "path":
+        name, result = "path", path()
+    else:
+        name, result = f"{options.piece}_{options.noise}", sweep(options.piece, options.noise)
+    (options.output / f"{name}.json").write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
