@@ -91,7 +91,8 @@ class Comparison(QObject):
         if self._mode != "swipe" or self._sources is None or not self._alive():
             return
         above = self._shown[-1]
-        above.data = _cut(_levels(self._sources[0]), min(max(fraction, 0.0), 1.0))
+        first = self._sources[0]
+        above.data = _cut(_levels(first), min(max(fraction, 0.0), 1.0), axis=-2 if first.rgb else -1)
         above.visible = fraction > 0
 
     def clear(self) -> None:
@@ -113,6 +114,8 @@ class Comparison(QObject):
     def _add(self, source: Any, name: str, data: Any, limits: Any, **more: Any) -> Any:
         keywords = {**derived_keywords(source, name=name), "contrast_limits": limits, **more}
         keywords.setdefault("colormap", source.colormap.name)
+        if source.rgb and not more:
+            keywords = {**derived_keywords(source, name=name), "rgb": True}
         layer = self._viewer.add_image(data, multiscale=isinstance(data, list), **keywords)
         self._shown.append(layer)
         return layer
@@ -132,6 +135,8 @@ class Comparison(QObject):
     def _show_difference(self, first: Any, second: Any) -> None:
         pairs = zip(_as_list(_levels(first)), _as_list(_levels(second)), strict=False)
         differences = [_difference(a, b) for a, b in pairs]
+        if first.rgb:
+            differences = [difference.mean(-1) for difference in differences]
         span = float(np.percentile(np.abs(np.asarray(differences[-1])), 99.5)) or 1.0
         self._add(
             first,
@@ -150,9 +155,12 @@ def _as_list(data: Any) -> list[Any]:
     return data if isinstance(data, list) else [data]
 
 
-def _cut(data: Any, fraction: float) -> Any:
+def _cut(data: Any, fraction: float, *, axis: int) -> Any:
     """The left part of an image, or of every level of a pyramid, at least one pixel wide."""
-    parts = [level[..., : max(1, round(fraction * level.shape[-1]))] for level in _as_list(data)]
+    parts = []
+    for level in _as_list(data):
+        left = slice(max(1, round(fraction * level.shape[axis])))
+        parts.append(level[(..., left, *(slice(None),) * (-1 - axis))])
     return parts if isinstance(data, list) else parts[0]
 
 

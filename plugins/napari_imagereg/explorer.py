@@ -35,6 +35,7 @@ class Explorer(QObject):
         self.job.failed.connect(self._fail_job)
         self._live: Any = None
         self._recipe: Recipe | None = None
+        self._seen: Any = None
 
     def cancel(self) -> None:
         """End what runs; the image of a cancelled preview goes away."""
@@ -99,6 +100,8 @@ class Explorer(QObject):
             remaining = look.seconds * (1 / fraction - 1)
             text += f", {int(remaining // 60)}:{int(remaining % 60):02d} to go"
         self.footer.show_progress(fraction, text)
+        if look.finished:
+            return
         if self._live is None:
             # Added once: where the user deletes the live layer, the run goes on without one.
             self._live = self._add_image(look, LIVE)
@@ -110,12 +113,12 @@ class Explorer(QObject):
     def _add_image(self, look: Look, name: str, **account: Any) -> Any:
         measurement = look.measurement or self.session.measurement
         assert measurement is not None
-        first = not self.session.runs and self._live is None
         keywords = image_keywords(
             look.image, measurement, self.data.source(), name=name, provenance=account or None
         )
         layer = self.viewer.add_image(look.image, **keywords)
-        if first:
+        if self.session.measurement is not self._seen:
+            self._seen = self.session.measurement
             self._show_alone(layer)
         return layer
 

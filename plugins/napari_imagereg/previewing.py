@@ -131,57 +131,60 @@ def preview_looks(
     `stop` ends the iteration and keeps the image so far; see `prepare_slice` for the rest.
     """
     from imagereg.engine import iterate
-    from imagereg.provenance import describe
 
     began = time.perf_counter()
     part = prepare_slice(recipe, measurement, row, limit=limit, threads=threads)
     prepared = time.perf_counter() - began
-    method = recipe.resolved_method()
-    shown = 0.0
-    states = iterate(
+    execution = recipe.execution
+    shown, state, complete = 0.0, None, False
+    for state in iterate(
         part,
-        method,
-        device=recipe.execution.device,
-        precision=recipe.execution.precision,
-        seed=recipe.execution.seed,
-    )
-    for state in states:
+        recipe.resolved_method(),
+        device=execution.device,
+        precision=execution.precision,
+        seed=execution.seed,
+    ):
         now = time.monotonic()
-        last = bool(state.finished) or stop.is_set()
-        if not last and now - shown < EVERY:
+        complete = bool(state.finished) or stop.is_set()
+        if not complete and now - shown < EVERY:
             continue
         shown = now
-        provenance: dict[str, Any] = {}
-        if last:
-            seconds = {"preprocess": prepared, "reconstruct": state.seconds}
-            provenance = describe(part, method, state, seconds=seconds, seed=recipe.execution.seed)
-            provenance["finished"] = state.finished or "stopped and kept"
-            provenance["recipe"] = recipe.to_yaml()
-        deviation = state.memory.get("std") if isinstance(state.memory, dict) else None
-        yield Look(
-            _single(part.from_tensor(state.image)),
-            state.iteration,
-            state.total,
-            state.seconds,
-            state.progress,
-            _figures(state, costly=last or state.iteration % 4 == 0),
-            state.phase,
-            str(provenance.get("finished", "")),
-            part if last else None,
-            dict(provenance.get("metrics", {})),
-            provenance,
-            _single(part.from_tensor(deviation)) if last and deviation is not None else None,
-        )
+        yield _last_look(recipe, part, state, prepared, stop.is_set()) if complete else _look(part, state)
         if stop.is_set():
             return
+    if state is not None and not complete:
+        # A method need not say that a state is its last.
+        yield _last_look(recipe, part, state, prepared, stop.is_set())
 
 
-def _figures(state: Any, *, costly: bool) -> dict[str, float]:
+def _look(part: Measurement, state: Any, *, costly: bool = False) -> Look:
     from imagereg.engine import figures
 
-    if not costly:
-        return {}
-    return {name: value for name, value in figures(state).items() if name in CURVES}
+    known: dict[str, float] = {}
+    # Some figures cost a projection each.
+    if costly or state.iteration % 4 == 0:
+        known = {name: value for name, value in figures(state).items() if name in CURVES}
+    image = _single(part.from_tensor(state.image))
+    return Look(image, state.iteration, state.total, state.seconds, state.progress, known, phase=state.phase)
+
+
+def _last_look(recipe: Recipe, part: Measurement, state: Any, prepared: float, stopped: bool) -> Look:
+    """The last look, with the whole account."""
+    from imagereg.provenance import describe
+
+    seconds = {"preprocess": prepared, "reconstruct": state.seconds}
+    account = describe(part, recipe.resolved_method(), state, seconds=seconds, seed=recipe.execution.seed)
+    account["finished"] = state.finished or ("stopped and kept" if stopped else "complete")
+    account["recipe"] = recipe.to_yaml()
+    deviation = state.memory.get("std")
+    return replace(
+        _look(part, state, costly=True),
+        finished=account["finished"],
+        measurement=part,
+        metrics=dict(account["metrics"]),
+        provenance=account,
+        deviation=None if deviation is None else _single(part.from_tensor(deviation)),
+    )
 
 
 def _single(image: Any) -> Any:

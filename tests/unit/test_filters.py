@@ -48,6 +48,7 @@ def reconstructed(geometry: Geometry, volume: Volume, **keywords: Any) -> tuple[
 
 PLANE = Volume((100, 110), 0.6, (2.0, -1.0))
 SPACE = Volume((11, 80, 90), (0.7, 0.6, 0.6), (2.0, -3.0, 0.0))
+SMALL = Volume((3, 60, 66), (0.7, 0.6, 0.6), (4.0, -6.0, 0.0))
 RANDOM = np.sort(np.random.default_rng(0).random(500)) * math.pi
 SHIFTS = np.random.default_rng(1).normal(size=(180, 2))
 
@@ -68,7 +69,7 @@ DISCS: dict[str, tuple[Geometry, Volume]] = {
     "fan, half a detector": (FanBeam(arc(360, 600), 160, 0.6, detector_offset=30.0, **FAN), PLANE),
     "cone, a turn": (ConeBeam(arc(360, 300), 220, 0.6, rows=51, row_pixel=1.2, **FAN), SPACE),
     "cone, short": (ConeBeam(arc(225, 250), 220, 0.6, rows=51, row_pixel=1.2, **FAN), SPACE),
-    "cone, tilted": (ConeBeam(arc(360, 180), 160, 0.8, rows=31, row_pixel=1.2, tilt=0.02, **FAN), SPACE),
+    "cone, tilted": (ConeBeam(arc(360, 120), 160, 0.8, rows=31, row_pixel=1.2, tilt=0.02, **FAN), SMALL),
     "parallel, shifted": (ParallelBeam(arc(180, 180), 180, 0.4, rows=70, shifts=SHIFTS), SPACE),
 }  # fmt: skip
 
