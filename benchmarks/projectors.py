@@ -18,6 +18,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from imagereg.projectors import projector, simd
 from imagereg.projectors.layout import OPTIONS, aligned
 
 SIZE, VIEWS, COLUMNS, STACK = 512, 360, 768, 32
+SCANS = ("parallel", "fan", "cone")
 
 
 @dataclass
@@ -42,13 +44,13 @@ class Row:
 
     scan: str
     who: str
-    forward_ms: float | None
-    back_ms: float | None
-    adjoint_error: float | None
+    forward_ms: float
+    back_ms: float
+    adjoint_error: float
     forward_limit: float | None = None
     back_limit: float | None = None
-    forward_ratio: float | None = None
-    back_ratio: float | None = None
+    forward_ratio: float = 1.0
+    back_ratio: float = 1.0
     note: str = ""
 
 
@@ -113,6 +115,7 @@ def loads_per_ms() -> float:
     return loads / best(lambda: _load_everywhere(threads, rounds, size, like), 5)
 
 
+@cache
 def multiply_adds(geometry: Geometry, volume: Volume) -> int:
     """Voxels with a weight, summed over all rays of a plane: two for each step of a ray inside."""
     from imagereg.projectors.rays import plane_rays
@@ -232,7 +235,7 @@ def torch_gather(scan: str, geometry: Geometry, volume: Volume, repeat: int, vie
 
 
 # ---------------------------------------------------------------------- all of it
-def measure(repeat: int, others: bool) -> tuple[list[Row], dict[str, Any]]:
+def measure(repeat: int, others: bool, scans: list[str]) -> tuple[list[Row], dict[str, Any]]:
     angles = np.linspace(0, math.pi, VIEWS, endpoint=False)
     plane = Volume((SIZE, SIZE))
     parallel = ParallelBeam(angles, COLUMNS)
@@ -240,39 +243,34 @@ def measure(repeat: int, others: bool) -> tuple[list[Row], dict[str, Any]]:
     cone = ConeBeam(2 * angles[::2], 192, pixel=2.0, rows=192, source_origin=400.0, source_detector=800.0)
     rate = loads_per_ms()
     one, stack = "parallel, one slice", f"parallel, stack of {STACK}"
-    groups: list[list[Callable[[], Row]]] = [
-        [
+    # The first of each scan is what the others are compared with; those after the second are optional.
+    works: dict[str, list[Callable[[], Row]]] = {
+        "parallel": [
             lambda: astra_cpu(one, "linear", parallel, plane, repeat),
             lambda: ours(one, parallel, plane, 1, 3 * repeat, rate),
+            lambda: ours(stack, parallel, plane, STACK, repeat, rate),
             lambda: deepinv_tomography(one, angles, 1),
             lambda: skimage_radon(one, angles),
             lambda: torch_gather(one, parallel, plane, 1, 12),
         ],
-        [lambda: ours(stack, parallel, plane, STACK, repeat, rate)],
-        [
+        "fan": [
             lambda: astra_cpu("fan, one slice", "line_fanflat", fan, plane, repeat),
             lambda: ours("fan, one slice", fan, plane, 1, 3 * repeat, rate),
+            lambda: ours(f"fan, stack of {STACK}", fan, plane, STACK, repeat, rate),
             lambda: torch_gather("fan, one slice", fan, plane, 1, 12),
         ],
-        [lambda: ours(f"fan, stack of {STACK}", fan, plane, STACK, repeat, rate)],
-        [
+        "cone": [
             lambda: torch_gather("cone 128^3", cone, Volume((128, 128, 128)), 1, 3),
             lambda: ours("cone 128^3", cone, Volume((128, 128, 128)), 1, repeat, None),
         ],
-    ]
+    }
     rows: list[Row] = []
-    reference: Row | None = None
-    for works in groups:
-        for number, work in enumerate(works):
-            if number and not others and len(works) > 2 and number > 1:
-                continue
-            row = work()
-            if number == 0 and len(works) > 1:
-                reference = row
-            assert reference is not None
-            row.forward_ratio = reference.forward_ms / row.forward_ms
-            row.back_ratio = reference.back_ms / row.back_ms
-            rows.append(row)
+    for scan in scans:
+        found = [work() for work in (works[scan] if others else works[scan][:3])]
+        for row in found:
+            row.forward_ratio = found[0].forward_ms / row.forward_ms
+            row.back_ratio = found[0].back_ms / row.back_ms
+        rows += found
     setting = {
         "threads": {"imagereg": numba.get_num_threads(), "torch": torch.get_num_threads(), "ASTRA CPU": 1},
         "cores": os.cpu_count(),
@@ -319,8 +317,11 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5, help="runs of which the best counts")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "projectors.json")
     parser.add_argument("--only-astra", action="store_true", help="leave deepinv, scikit-image and torch out")
+    parser.add_argument(
+        "--scan", choices=SCANS, nargs="+", default=list(SCANS), help="which scans to measure"
+    )
     given = parser.parse_args()
-    rows, setting = measure(given.repeat, not given.only_astra)
+    rows, setting = measure(given.repeat, not given.only_astra, given.scan)
     show(rows, setting)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(

@@ -1,11 +1,11 @@
-"""Sobolev data terms: is the s that the noise spectrum predicts the best one, and what does s do to inversions?
+"""Sobolev data terms: is the s that the noise spectrum predicts the best one, and what does s do to FWI?
 
     python benchmarks/sobolev.py denoise --noise white      (low, high) sweep of s and strength
     python benchmarks/sobolev.py deblur --noise white       (low, high) the same behind a blur
     python benchmarks/sobolev.py path                       early stopping of gradient descent, no penalty
     python benchmarks/sobolev.py fwi --s -1 --noise none    (none, white) full waveform inversion; goes on
                                                             where an earlier call stopped
-    python benchmarks/sobolev.py table                      print what is there, write sobolev.json and figures
+    python benchmarks/sobolev.py table                      print all there is, write sobolev.json, figures
 
 Pictures come from scikit-image; the Marmousi model is in the shared folder (IMAGEREG_SHARED).
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,13 @@ from imagereg.solvers.lbfgs import LBFGS
 from imagereg.solvers.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[1]
+PAUSED = Path(tempfile.gettempdir()) / "imagereg-sobolev"
 SCALE = 10.0
 ORDERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 NOISES = {"white": 0.0, "low": 1.0, "high": -1.0}
 SETTINGS = {"denoise": (0.0, 0.1), "deblur": (1.5, 0.03)}  # width of the blur in pixels, noise
-KEPT = (1, 2, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60)
+LEVEL = 0.1  # white noise in traces, over their root mean square, most of which is the direct wave
+KEPT = (1, 2, 5, *range(10, 101, 5))
 
 
 def pictures() -> torch.Tensor:
@@ -70,45 +73,51 @@ def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
     return float(-10 * (image - truth).square().flatten(1).mean(1).log10().mean())
 
 
-def sweep(piece: str, noise: str) -> dict[str, Any]:
-    """PSNR of the best strength for every s, for total variation and for the quadratic penalty."""
+def sweep(piece: str, noise: str, file: Path) -> dict[str, Any]:
+    """PSNR of the best strength for every s, for total variation and for the quadratic penalty.
+
+    What is in the file already is not done again.
+    """
     truth, (width, sigma) = pictures(), SETTINGS[piece]
     physics: Any = identity() if not width else blur(gaussian_kernel(width), border="symmetric")
     data = physics.A(truth) + coloured(tuple(truth.shape), NOISES[noise], sigma, seed=1)
     patch = coloured((1, 1, 64, 64), NOISES[noise], sigma, seed=2)
     found = fit_order(patch, scale=SCALE)
-    rows = []
-    for s in ORDERS:
-        fidelity = Sobolev(data, s, scale=SCALE, boundary="neumann")
-        row: dict[str, Any] = {"s": s}
-        for prior, start in (("tv", -4.5), ("quadratic", -4.0)):
-            best: tuple[float, float] = (-np.inf, 0.0)
-            memory: State | None = None
-            for strength in np.logspace(start, start + 5, 11):
-                problem = Problem(fidelity, physics, (TV(float(strength)),))
-                if prior == "quadratic":
-                    image = tikhonov(problem, float(strength))
-                else:
-                    first = None if memory is None else memory.image
-                    for memory in iterate(FourierADMM(rho=10 * strength), problem, total=25, start=first):
-                        pass
-                    assert memory is not None
-                    image = memory.image
-                value = psnr(image, truth)
-                best = max(best, (value, float(strength)))
-                if value < best[0] - 2:
-                    break
-            row[prior], row[f"{prior}_strength"] = best
-        rows.append(row)
-    return {
+    kept: dict[str, Any] = {
         "piece": piece,
         "noise": noise,
         "true_s": NOISES[noise],
         "fitted_s": found.s,
         "fitted_error": found.error,
         "noisy": psnr(data, truth),
-        "rows": rows,
+        "rows": [],
     }
+    if file.exists():
+        kept = json.loads(file.read_text())
+    for s in ORDERS:
+        if any(row["s"] == s for row in kept["rows"]):
+            continue
+        fidelity = Sobolev(data, s, scale=SCALE, boundary="neumann")
+        row: dict[str, Any] = {"s": s}
+        for prior, start in (("tv", -4.5), ("quadratic", -4.0)):
+            best: tuple[float, float] = (-np.inf, 0.0)
+            image: torch.Tensor | None = None
+            for strength in np.logspace(start, start + 5, 11):
+                problem = Problem(fidelity, physics, (TV(float(strength)),))
+                if prior == "quadratic":
+                    image = tikhonov(problem, float(strength))
+                else:
+                    for state in iterate(FourierADMM(rho=10 * strength), problem, total=25, start=image):
+                        image = state.image
+                assert image is not None
+                value = psnr(image, truth)
+                best = max(best, (value, float(strength)))
+                if value < best[0] - 2:
+                    break
+            row[prior], row[f"{prior}_strength"] = best
+        kept["rows"].append(row)
+        file.write_text(json.dumps(kept, indent=1))
+    return kept
 
 
 def path() -> dict[str, Any]:
@@ -126,7 +135,7 @@ def path() -> dict[str, Any]:
 
 
 def marmousi() -> tuple[torch.Tensor, torch.Tensor, Any]:
-    """Velocities of a crop of Marmousi (88, 160) on a 25 m grid under 200 m of water, its smooth start, survey."""
+    """A crop of Marmousi (88, 160) on a 25 m grid under 200 m of water, its smooth start, and the survey."""
     import scipy.io
     from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -146,7 +155,7 @@ def marmousi() -> tuple[torch.Tensor, torch.Tensor, Any]:
         seconds=2.4,
         frequency=5.0,
         fastest=5000.0,
-        shots=10,
+        shots=8,
         reference=start,
         stride=3,
     )
@@ -154,7 +163,7 @@ def marmousi() -> tuple[torch.Tensor, torch.Tensor, Any]:
 
 
 def fwi(s: float, noise: str, folder: Path, seconds: float, total: int) -> dict[str, Any]:
-    """Model error of L-BFGS with an H^s misfit in time, bent at 5 Hz; noise is white, at 0 dB of a trace."""
+    """Model error of L-BFGS with an H^s misfit in time, bent at 5 Hz; it goes on from its last pause."""
     truth, start, survey = marmousi()
     clean = survey.A(truth)
     data = clean
@@ -165,13 +174,15 @@ def fwi(s: float, noise: str, folder: Path, seconds: float, total: int) -> dict[
     mask[..., :8, :] = 0
     fidelity = Sobolev(data, s, scale=1 / (2 * np.pi * 5.0 * survey.interval), axes=(-1,))
     problem = Problem(fidelity, survey, (), (1000.0, 4999.0))
-    name = folder / f"fwi_{s:g}_{noise}"
+    file, pause = folder / f"fwi_{s:g}_{noise}.json", PAUSED / f"fwi_{s:g}_{noise}.pt"
     kept: dict[str, Any] = {"s": s, "noise": noise, "start": relative(start, truth), "rows": []}
     resume = None
-    if name.with_suffix(".pt").exists():
-        memory = torch.load(name.with_suffix(".pt"), weights_only=False)
-        kept = json.loads(name.with_suffix(".json").read_text())
+    if file.exists() and pause.exists():
+        memory = torch.load(pause, weights_only=False)
+        kept = json.loads(file.read_text())
         resume = State(memory["image"], memory["iteration"], total, memory=memory)
+    if resume is not None and resume.iteration >= total:
+        return kept
     began = time.perf_counter()
     solver = LBFGS(first=50.0, mask=mask)
     state = resume
@@ -188,12 +199,10 @@ def fwi(s: float, noise: str, folder: Path, seconds: float, total: int) -> dict[
         if time.perf_counter() - began > seconds:
             break
     assert state is not None
-    torch.save({**state.memory, "iteration": state.iteration}, name.with_suffix(".pt"))
+    PAUSED.mkdir(exist_ok=True)
+    torch.save({**state.memory, "iteration": state.iteration}, pause)
     kept["finished"] = state.finished
     return kept
-
-
-LEVEL = 0.3
 
 
 def relative(image: torch.Tensor, truth: torch.Tensor) -> float:
@@ -216,12 +225,11 @@ def table(folder: Path) -> None:
                 print(f"  {prior:<10}{cells}   best s {best:+g}")
         if name == "path":
             for row in result["rows"]:
-                print(
-                    f"\npath s {row['s']:+g}: best {row['best']:.2f} @ {row['best_step']}, last {row['last']:.2f}"
-                )
+                best = f"best {row['best']:.2f} @ {row['best_step']}, last {row['last']:.2f}"
+                print(f"\npath s {row['s']:+g}: {best}")
     runs = {name: result for name, result in found.items() if name.startswith("fwi")}
     if runs:
-        steps = (10, 20, 30, 40, 50, 60)
+        steps = (5, 10, 20, 30, 40, 50)
         print(
             "\nfull waveform inversion: relative model error in % at iteration " + ", ".join(map(str, steps))
         )
@@ -245,7 +253,7 @@ def draw(folder: Path, runs: dict[str, Any]) -> None:
     truth, start, _ = marmousi()
     models = {"truth": truth, "start": start}
     for name in runs:
-        models[name.replace("_", " ")] = torch.load(folder / f"{name}.pt", weights_only=False)["image"]
+        models[name.replace("_", " ")] = torch.load(PAUSED / f"{name}.pt", weights_only=False)["image"]
     figure, axes = plt.subplots((len(models) + 1) // 2, 2, figsize=(11, 1.6 * len(models) + 1))
     for axis, (name, model) in zip(axes.flat, models.items(), strict=False):
         axis.imshow(model[0, 0], vmin=1500, vmax=4500, extent=(0, 4, 2.2, 0))
@@ -269,8 +277,8 @@ def main() -> None:
     parser.add_argument("piece", choices=("denoise", "deblur", "path", "fwi", "table"))
     parser.add_argument("--noise", default="white", choices=("none", *NOISES))
     parser.add_argument("--s", type=float, default=0.0)
-    parser.add_argument("--seconds", type=float, default=150.0, help="time after which an inversion pauses")
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=75.0, help="time after which an inversion pauses")
+    parser.add_argument("--iterations", type=int, default=50)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "sobolev")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -283,7 +291,8 @@ def main() -> None:
     elif options.piece == "path":
         name, result = "path", path()
     else:
-        name, result = f"{options.piece}_{options.noise}", sweep(options.piece, options.noise)
+        name = f"{options.piece}_{options.noise}"
+        result = sweep(options.piece, options.noise, options.output / f"{name}.json")
     (options.output / f"{name}.json").write_text(json.dumps(result, indent=1))
 
 

@@ -270,7 +270,7 @@ def _evidence(
         sentence = f"{rule.title}, {rule.label} {score.value:+.3f}"
     elif rule.goal == "corner":
         sentence = f"{rule.title}, of {len(trials)} points"
-        if not _is_corner(chosen, trials, ranges[0].name):
+        if not _is_corner(chosen, trials, ranges[0]):
             sentence += "; the curve has no corner there, steep before and flat after: choose by another rule"
             ends = [*ends, ranges[0].name]
     else:
@@ -295,17 +295,20 @@ def _evidence(
     }
 
 
-def _is_corner(chosen: Trial, trials: list[Trial], name: str) -> bool:
-    """Whether the penalty falls faster than the residual grows before the chosen trial, and slower after."""
-    ordered = sorted(trials, key=lambda t: t.values[name])
-    index = ordered.index(chosen)
-    before, after = ordered[: index + 1], ordered[index:]
+def _is_corner(chosen: Trial, trials: list[Trial], r: ParameterRange) -> bool:
+    """Whether the penalty falls much faster against the residual just before the chosen trial than after."""
+    place = r.place(chosen.values[r.name])
+    ordered = sorted(trials, key=lambda t: t.values[r.name])
 
-    def falls(part: list[Trial]) -> float:
-        growth = part[-1].score.value - part[0].score.value
-        return (part[0].score.across - part[-1].score.across) / growth if growth > 0 else float("inf")
+    def fall(low: float, high: float) -> float:
+        arm = [t for t in ordered if low <= r.place(t.values[r.name]) <= high]
+        first, last = arm[0].score, arm[-1].score
+        growth = last.value - first.value
+        return (first.across - last.across) / growth if growth > 0 else float("inf")
 
-    return falls(before) > 1 > falls(after)
+    # As far as a step of the scan, with some room for its neighbours.
+    before, after = fall(place - 0.15, place), fall(place, place + 0.15)
+    return before > 1.5 * after and after > 0
 
 
 def _said(values: Mapping[str, float]) -> str:

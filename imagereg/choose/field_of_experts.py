@@ -44,7 +44,7 @@ class FieldOfExperts(LowerLevel):
         return theta[0], theta[1 : k + 1], theta[k + 1 : 2 * k + 1], theta[2 * k + 1 :].reshape(shape)
 
     def first(
-        self, *, seed: int | None = None, strength: float = -3.0, smoothing: float = -3.0
+        self, *, seed: int | None = None, strength: float = -5.0, smoothing: float = -4.0
     ) -> torch.Tensor:
         """A theta to start from: filters of mean zero and length 1, equal weights and smoothings.
 

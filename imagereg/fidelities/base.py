@@ -12,7 +12,12 @@ Step: TypeAlias = float | torch.Tensor
 
 def align(step: Step, like: torch.Tensor) -> Step:
     """A step of one number an item in as many axes as `like` has; anything else as it is."""
-    if isinstance(step, torch.Tensor) and step.ndim and step.ndim != like.ndim and step.numel() == step.shape[0]:
+    if (
+        isinstance(step, torch.Tensor)
+        and step.ndim
+        and step.ndim != like.ndim
+        and step.numel() == step.shape[0]
+    ):
         return step.reshape(-1, *[1] * (like.ndim - 1))
     return step
 

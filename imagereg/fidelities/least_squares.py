@@ -33,7 +33,9 @@ class LeastSquares(Fidelity):
                     f"{tuple(data.shape)}; give one weight for each datum."
                 ) from None
             if not bool((torch.isfinite(weights) & (weights >= 0)).all()):
-                raise UsageError("least squares: some weights are negative or not finite; give inverse variances.")
+                raise UsageError(
+                    "least squares: some weights are negative or not finite; give inverse variances."
+                )
         self.data = data
         self.weights = weights
         self.lipschitz = 1.0 if weights is None else float(weights.max())
@@ -63,7 +65,9 @@ class LeastSquares(Fidelity):
     def prox_conjugate(self, u: torch.Tensor, gamma: Step) -> torch.Tensor:
         """w (u - gamma y) / (w + gamma)."""
         shifted = u - gamma * self.data
-        return shifted / (1 + gamma) if self.weights is None else self.weights * shifted / (self.weights + gamma)
+        return (
+            shifted / (1 + gamma) if self.weights is None else self.weights * shifted / (self.weights + gamma)
+        )
 
     def conjugate(self, v: torch.Tensor) -> torch.Tensor:
         """1/2 sum v^2 / w + <v, y> of each item; infinite where v is not 0 and its weight is."""

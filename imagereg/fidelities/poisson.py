@@ -105,13 +105,13 @@ class TransmissionPoisson(Fidelity):
     Signal Process. 41 (1993) 534, doi:10.1109/78.193196.
     """
 
-    def __init__(
-        self, counts: torch.Tensor, *, blank: float | torch.Tensor, strength: Step = 1.0
-    ) -> None:
+    def __init__(self, counts: torch.Tensor, *, blank: float | torch.Tensor, strength: Step = 1.0) -> None:
         _refuse_negative(counts, "transmission Poisson: some counts are")
         blank = torch.as_tensor(blank, dtype=counts.dtype, device=counts.device)
         if not bool((blank > 0).all()):
-            raise UsageError("transmission Poisson: I0 is not positive everywhere; give the blank scan's counts.")
+            raise UsageError(
+                "transmission Poisson: I0 is not positive everywhere; give the blank scan's counts."
+            )
         self.data, self.blank, self.strength = counts, blank, strength
 
     @property

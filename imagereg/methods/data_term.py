@@ -59,7 +59,10 @@ def _automatic(measurement: Measurement) -> tuple[Choice, str]:
     if measurement.weights is not None:
         return "weighted", "The data term is weighted least squares, for the data carry weights."
     if name == "transmission":
-        return "weighted", "The data term is weighted least squares, for the noise is that of transmitted photons."
+        return (
+            "weighted",
+            "The data term is weighted least squares, for the noise is that of transmitted photons.",
+        )
     return "least_squares", ""
 
 
@@ -69,7 +72,7 @@ def _weights(measurement: Measurement) -> torch.Tensor:
     noise = measurement.noise
     if noise is None or not hasattr(noise, "weights"):
         raise UsageError(
-            "fidelity = 'weighted': the data carry no weights and no noise model implies any; state the noise, "
+            "fidelity = 'weighted': the data carry no weights and no noise model implies any; state it, "
             "preprocess from counts, or take 'least_squares'."
         )
     return noise.weights(measurement.data)
@@ -90,6 +93,6 @@ def _poisson(measurement: Measurement) -> Fidelity:
         blank = counts * data.exp()
         return TransmissionPoisson(counts, blank=blank.clamp_min(1e-6 * float(blank.max())))
     raise UsageError(
-        "fidelity = 'poisson': there are no counts to go by; state the noise (TransmissionNoise(I0) for scans, "
-        "PoissonNoise(gain) for images), preprocess from counts, or take 'least_squares'."
+        "fidelity = 'poisson': there are no counts to go by; state the noise (TransmissionNoise(I0) for "
+        "scans, PoissonNoise(gain) for images), preprocess from counts, or take 'least_squares'."
     )

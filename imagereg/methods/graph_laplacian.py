@@ -99,9 +99,7 @@ class GraphLaplacian(Method):
             last = turn == self.psi_passes
             for state in self._solve(measurement, graph, guide):
                 if last:
-                    yield (
-                        replace(state, finished=state.finished + told(self.psi)) if state.finished else state
-                    )
+                    yield state
                 else:
                     yield replace(state, phase=f"{PHASE}, pass {turn} of {self.psi_passes}", finished="")
             guide = state.image

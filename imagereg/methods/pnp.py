@@ -13,7 +13,7 @@ from imagereg.methods.scaling import measure
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.priors.denoiser import Denoiser
-    from imagereg.solvers.base import State
+    from imagereg.solvers.base import Solver, State
 
 
 class PlugAndPlay(Method):
@@ -35,11 +35,18 @@ class PlugAndPlay(Method):
 
     denoiser: Literal["tv", "wavelet", "median", "nlm", "dncnn"] = parameter("tv", "What removes the noise")
     sigma: float = parameter(
-        0.05, "Noise level that the denoiser removes at the end: more is smoother", gt=0, le=1, unit="image range", log=True
+        0.05,
+        "Noise level that the denoiser removes at the end: more is smoother",
+        gt=0,
+        le=1,
+        unit="image range",
+        log=True,
     )
     weights: str = parameter("", "File of the network's weights (dncnn), .npz or .safetensors")
     iterations: int = parameter(25, "Steps", ge=1, le=10_000)
-    first: float = parameter(0.2, "Noise level at the start", gt=0, le=1, unit="image range", level="advanced")
+    first: float = parameter(
+        0.2, "Noise level at the start", gt=0, le=1, unit="image range", level="advanced"
+    )
     balance: float = parameter(
         0.25, "How much the denoiser counts against the data", gt=0, le=1e4, log=True, level="advanced"
     )
@@ -66,7 +73,9 @@ class PlugAndPlay(Method):
         from imagereg.solvers.hqs import HQS
         from imagereg.solvers.problem import Problem
 
-        fidelity, note = data_term(measurement, "weighted" if measurement.weights is not None else "least_squares")
+        fidelity, note = data_term(
+            measurement, "weighted" if measurement.weights is not None else "least_squares"
+        )
         bare = Problem(fidelity, measurement.physics)
         scaling = measure(bare)
         # The lower end of the range: what the 0.5 % tail below leaves.
@@ -76,11 +85,15 @@ class PlugAndPlay(Method):
         chosen = self._custom or denoiser(self.denoiser, weights=self.weights)
         prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + scaling.span)
         problem = Problem(fidelity, measurement.physics, (prior,))
-        solvers = {
+        solvers: dict[str, Solver] = {
             "hqs": HQS(first=self.first, steps=self.iterations, weight=self.balance),
             "fista": FISTA(),
             "admm": ADMM(penalty=self.balance, adapt=0),
         }
         yield from iterate(
-            solvers[self.solver], problem, total=self.iterations, start=scaling.image, notes=(note,) if note else ()
+            solvers[self.solver],
+            problem,
+            total=self.iterations,
+            start=scaling.image,
+            notes=(note,) if note else (),
         )

@@ -12,8 +12,8 @@ the factor of a penalty that grows linearly with x (total variation, wavelets) i
 
 and that of a quadratic penalty is lambda = strength * c. So, the same strength:
 
-* data times k (counts in thousands, another unit of y): f'' as it was, s -> k s, lambda -> k lambda, x -> k x;
-* pixels in other units (A -> a A, x -> x / a): c -> a^2 c, s -> s / a, lambda -> a lambda: the same picture;
+* data times k (another unit of y): f'' as it was, s -> k s, lambda -> k lambda, x -> k x;
+* pixels in other units (A -> a A, x -> x / a): c -> a^2 c, s -> s / a, lambda -> a lambda;
 * twice the views: c -> 2 c, lambda -> 2 lambda: the balance of data and prior of a pixel is kept;
 * more slices or a larger grid: c and s are means and ranges, not sums, and each slice has its own;
 * weights or a likelihood times k: c -> k c, lambda -> k lambda.
@@ -59,9 +59,7 @@ class Scaling:
         return strength if self.absolute else strength * self.curvature
 
 
-def measure(
-    problem: Problem, *, scale: float = 0.0, absolute: bool = False, iterations: int = 5
-) -> Scaling:
+def measure(problem: Problem, *, scale: float = 0.0, absolute: bool = False, iterations: int = 5) -> Scaling:
     """The scaling of a problem without priors.
 
     Parameters

@@ -89,6 +89,7 @@ class SpiralTap(Method):
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state an accepted step; its values hold the sub-problems solved for it."""
+        from imagereg.fidelities.poisson import TransmissionPoisson
         from imagereg.methods.scaling import measure
         from imagereg.solvers.base import iterate
         from imagereg.solvers.problem import Problem
@@ -99,7 +100,9 @@ class SpiralTap(Method):
         bounds = (0.0, None)
         scaling = measure(Problem(fidelity, measurement.physics, (), bounds), absolute=self.absolute)
         problem = Problem(fidelity, measurement.physics, (self._prior(scaling),), bounds)
-        start = None if measurement.geometry is None else scaling.image.clamp_min(0)
+        # Where counts are emitted, zeros of the image may lie where the likelihood has its pole.
+        transmitted = isinstance(fidelity, TransmissionPoisson)
+        start = scaling.image.clamp_min(0) if transmitted else None
         states = iterate(
             Spiral(past=self.past),
             problem,

@@ -34,7 +34,9 @@ class Tikhonov(Variational):
         unit="relative to the data's curvature",
         log=True,
     )
-    operator: Literal["gradient", "identity"] = parameter("gradient", "What is kept small: differences, or values")
+    operator: Literal["gradient", "identity"] = parameter(
+        "gradient", "What is kept small: differences, or values"
+    )
     nonnegative: Literal["auto", "yes", "no"] = parameter(
         "no", "Keep the image at or above 0; auto: in tomography and for counts"
     )

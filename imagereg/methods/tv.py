@@ -59,8 +59,8 @@ class TotalVariation(Variational):
         from imagereg.solvers.fista import FISTA
         from imagereg.solvers.pdhg import PDHG
 
-        solvers = {"pdhg": PDHG, "fista": FISTA, "admm": ADMM}
-        return solvers[self.solver]()
+        solvers: dict[str, Solver] = {"pdhg": PDHG(), "fista": FISTA(), "admm": ADMM()}
+        return solvers[self.solver]
 
 
 def spacing(measurement: Measurement, dimensions: int) -> tuple[float, ...] | None:

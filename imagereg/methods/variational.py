@@ -43,7 +43,12 @@ class Variational(Method):
     )
     iterations: int = parameter(300, "Steps at most", ge=1, le=100_000)
     tolerance: float = parameter(
-        1e-3, "Accuracy at which to stop (duality gap or relative change)", gt=0, le=1, log=True, level="advanced"
+        1e-3,
+        "Accuracy at which to stop (duality gap or relative change)",
+        gt=0,
+        le=1,
+        log=True,
+        level="advanced",
     )
     fidelity: Choice | Literal["sobolev"] = parameter(
         "auto", "Data term; auto: what the weights and the noise of the data ask for", level="advanced"
@@ -64,7 +69,11 @@ class Variational(Method):
         level="advanced",
     )
     scale: float = parameter(
-        0.0, "Range of grey values that strength refers to; 0: found from the data", ge=0, unit="image", level="advanced"
+        0.0,
+        "Range of grey values that strength refers to; 0: found from the data",
+        ge=0,
+        unit="image",
+        level="advanced",
     )
     absolute: bool = parameter(
         False, "Take strength as the penalty's factor itself, as in papers", level="advanced"

@@ -32,7 +32,9 @@ def denoiser(name: str, *, weights: str | Path = "") -> Denoiser:
     """
     if name == "dncnn":
         if not str(weights):
-            raise UsageError("denoiser 'dncnn' needs its weights: give the path of an .npz or .safetensors file.")
+            raise UsageError(
+                "denoiser 'dncnn' needs its weights: give the path of an .npz or .safetensors file."
+            )
         return DnCNN.load(weights)
     known: dict[str, Denoiser] = {"tv": _tv, "wavelet": _wavelet, "median": _median, "nlm": _non_local_means}
     if name not in known:
@@ -49,7 +51,9 @@ def _tv(x: torch.Tensor, sigma: Any) -> torch.Tensor:
 def _wavelet(x: torch.Tensor, sigma: Any) -> torch.Tensor:
     prior = Wavelet(1.5 * float(sigma), wavelet="sym8", levels=4)
     shifts = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (3, 2)]
-    clean = [prior.prox(x.roll(shift, (-2, -1)), 1.0).roll((-shift[0], -shift[1]), (-2, -1)) for shift in shifts]
+    clean = [
+        prior.prox(x.roll(shift, (-2, -1)), 1.0).roll((-shift[0], -shift[1]), (-2, -1)) for shift in shifts
+    ]
     return torch.stack(clean).mean(0)
 
 
@@ -68,9 +72,7 @@ def _non_local_means(x: torch.Tensor, sigma: Any) -> torch.Tensor:
         return x
     pictures = x.detach().cpu().double().flatten(0, 1).numpy()
     clean = [
-        denoise_nl_means(
-            picture, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True
-        )
+        denoise_nl_means(picture, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True)
         for picture in pictures
     ]
     return torch.as_tensor(np.stack(clean), dtype=x.dtype, device=x.device).reshape(x.shape)
@@ -92,9 +94,7 @@ class DnCNN:
     K. Zhang et al., IEEE Trans. Image Process. 26 (2017) 3142, doi:10.1109/TIP.2017.2662206.
     """
 
-    def __init__(
-        self, layers: list[tuple[torch.Tensor, torch.Tensor]], *, trained: float = 25 / 255
-    ) -> None:
+    def __init__(self, layers: list[tuple[torch.Tensor, torch.Tensor]], *, trained: float = 25 / 255) -> None:
         self.layers, self.trained = layers, trained
 
     @classmethod

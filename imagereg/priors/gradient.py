@@ -54,7 +54,9 @@ class Gradient(LinearMap):
             part = torch.zeros_like(x)
             if x.shape[axis] > 1:
                 inside = part.narrow(axis, 0, x.shape[axis] - 1)
-                inside.copy_(x.diff(dim=axis).div(spacing)) if spacing != 1 else inside.copy_(x.diff(dim=axis))
+                inside.copy_(x.diff(dim=axis).div(spacing)) if spacing != 1 else inside.copy_(
+                    x.diff(dim=axis)
+                )
             parts.append(part)
         return torch.stack(parts, dim=2)
 
@@ -77,7 +79,9 @@ class Gradient(LinearMap):
         return total
 
     def _factors(self, x: torch.Tensor) -> np.ndarray:
-        return np.asarray([1 / s for s in self.spacing], dtype=np.float64 if x.dtype == torch.float64 else np.float32)
+        return np.asarray(
+            [1 / s for s in self.spacing], dtype=np.float64 if x.dtype == torch.float64 else np.float32
+        )
 
     def _check(self, x: torch.Tensor) -> None:
         if x.ndim < 2 + self.dimensions:

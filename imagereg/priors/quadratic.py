@@ -50,7 +50,7 @@ class SquaredNorm(Functional):
         return z * (strength / (strength + align(gamma, z)))
 
     def conjugate(self, z: torch.Tensor) -> torch.Tensor:
-        """||z||^2 / (2 strength) of each item, shape (B,); infinite for z other than 0 where the strength is 0."""
+        """||z||^2 / (2 strength) of each item, shape (B,); infinite where only z is not 0."""
         strength = torch.as_tensor(align(self.strength, z), dtype=z.dtype, device=z.device)
         energy = 0.5 * z.square() / strength
         return torch.where(z == 0, torch.zeros_like(z), energy).flatten(1).sum(1)
@@ -84,5 +84,7 @@ class Quadratic(Prior):
         """x / (1 + gamma strength), where L is the identity."""
         if not isinstance(self.operator, Identity):
             name = type(self.operator).__name__
-            raise TypeError(f"Quadratic has no closed proximal operator with {name}; it is smooth: use `grad`.")
+            raise TypeError(
+                f"Quadratic has no closed proximal operator with {name}; it is smooth: use `grad`."
+            )
         return self.outer.prox(x, gamma)

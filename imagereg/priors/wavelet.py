@@ -40,7 +40,9 @@ class WaveletTransform(LinearMap):
 
     def __init__(self, wavelet: str = "db4", *, levels: int = 4, dimensions: int = 2) -> None:
         if levels < 1 or dimensions not in (2, 3):
-            raise UsageError(f"wavelet transform: levels = {levels}, dimensions = {dimensions}; give >= 1 and 2 or 3.")
+            raise UsageError(
+                f"wavelet transform: levels = {levels}, dimensions = {dimensions}; give >= 1 and 2 or 3."
+            )
         self.filters = torch.tensor(_filters(wavelet), dtype=torch.float64)
         self.wavelet, self.levels, self.dimensions = wavelet, levels, dimensions
         self._matrices: dict[tuple[int, torch.dtype, torch.device], torch.Tensor] = {}
@@ -87,7 +89,9 @@ class WaveletTransform(LinearMap):
     def _blocks(self, x: torch.Tensor) -> list[dict[int, int]]:
         """For each level, the axes that it splits and the size of the block along each."""
         if x.ndim < 2 + self.dimensions:
-            raise UsageError(f"wavelet transform: {self.dimensions} axes of an image of shape {tuple(x.shape)}.")
+            raise UsageError(
+                f"wavelet transform: {self.dimensions} axes of an image of shape {tuple(x.shape)}."
+            )
         least = max(self.filters.shape[1], 2)
         sizes = {axis: x.shape[axis] for axis in range(-self.dimensions, 0)}
         blocks = []

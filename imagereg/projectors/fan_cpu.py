@@ -101,56 +101,6 @@ def back_stack(
                     ]
 
 
-@njit(parallel=True, **OPTIONS)
-def back_single(
-    data: Any,
-    at: int,
-    view_step: int,
-    shape: Any,
-    views: Any,
-    runs: Any,
-    major_axis: int,
-    point: bool,
-    edges: Any,
-    out: Any,
-    to: int,
-    row_step: int,
-) -> None:
-    """Add the transposed projection of the rays with one major axis to one slice."""
-    depth = shape[1] if major_axis == 1 else shape[0]
-    width = shape[0] if major_axis == 1 else shape[1]
-    longest = runs[:, 3].max()
-    bands = (depth + 2 * STEPS - 1) // (2 * STEPS)
-    for band in prange(bands):
-        first = band * 2 * STEPS
-        steps = min(2 * STEPS, depth - first)
-        line = width + 3
-        voxels = aligned(2 * STEPS * line, data)
-        voxels[:] = 0
-        start, slope, length = np.empty(longest), np.empty(longest), np.empty(longest)
-        for k in range(runs.shape[0]):
-            run = runs[k]
-            if run[1] != major_axis:
-                continue
-            set_out(views[run[0]], run, point, edges, start, slope, length)
-            for ray in range(run[3]):
-                column = run[2] + (ray if run[4] > 0 else run[3] - 1 - ray)
-                value = data.dtype.type(length[ray]) * data[at + run[0] * view_step + column]
-                place = start[ray] + first * slope[ray]
-                for step in range(steps):
-                    here = min(max(place, -1.0), float(width))
-                    place += slope[ray]
-                    before = int(np.floor(here))
-                    after = data.dtype.type(here - before)
-                    p = step * line + before + 1
-                    voxels[p] += (data.dtype.type(1) - after) * value
-                    voxels[p + 1] += after * value
-        for step in range(steps):
-            for across in range(width):
-                row, column = (across, first + step) if major_axis == 1 else (first + step, across)
-                out[to + row * row_step + column] += voxels[step * line + across + 1]
-
-
 class FanProjector(StackProjector):
     """p(a, s): slices under a fan on a flat detector (see `Projector`).
 
@@ -198,43 +148,11 @@ class FanProjector(StackProjector):
         groups = group(rays.runs, TOGETHER)
         for first, count, lanes in self._parts(len(slices), source.dtype):
             chosen = slice(first, first + count)
-            stack = None
-            if lanes > 1:
-                stack = aligned_zeros(len(rays.views) * rays.columns * lanes, source.dtype)
-                interleave(
-                    source, starts[chosen], len(rays.views), rays.columns, view_step, 0, 0, lanes, stack
-                )
+            stack = aligned_zeros(len(rays.views) * rays.columns * lanes, source.dtype)
+            interleave(source, starts[chosen], len(rays.views), rays.columns, view_step, 0, 0, lanes, stack)
             for major in (0, 1):
-                if not (rays.runs[:, 1] == major).any():
-                    continue
-                if stack is None:
-                    back_single(
-                        source,
-                        int(starts[first]),
-                        view_step,
-                        shape,
-                        rays.views,
-                        rays.runs,
-                        major,
-                        rays.point,
-                        rays.edges,
-                        target,
-                        int(slices[first]),
-                        rays.shape[1],
-                    )
-                else:
+                if (rays.runs[:, 1] == major).any():
                     back_stack(
-                        stack,
-                        shape,
-                        rays.views,
-                        rays.runs,
-                        groups,
-                        major,
-                        rays.point,
-                        rays.edges,
-                        rays.columns,
-                        lanes,
-                        target,
-                        slices[chosen],
-                        rays.shape[1],
-                    )
+                        stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges, rays.columns,
+                        lanes, target, slices[chosen], rays.shape[1],
+                    )  # fmt: skip

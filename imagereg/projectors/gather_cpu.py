@@ -23,6 +23,8 @@ from imagereg.projectors.single_cpu import PAD
 ACROSS = 16  # voxels of a row that are done together
 DOWN = 8
 CHUNK = 16  # views whose weights are tabulated together
+FRACTION = 42  # bits below the point of places on the detector
+_POINT = float(1 << FRACTION)
 
 
 def shadows(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
@@ -95,6 +97,21 @@ def add_one(
 
 
 @njit(**OPTIONS)
+def two_weights(like: Any, part: Any, half: float, top: float, fall: float) -> tuple[Any, Any]:
+    """Weights of the first two columns of a shadow whose lower end lies `part` of a column below the first.
+
+    The shadow is `half` wide on each side, at most one column, and falls from `top` by `fall` a column.
+    """
+    real = like.dtype.type
+    lanes = simd.lanes_of(like)
+    nothing = simd.splat(like, 0, lanes)
+    from_middle = simd.absolute(simd.sub(real(1 - half), part))
+    near = simd.fma(real(-fall), from_middle, simd.splat(like, top, lanes))
+    far = simd.fma(real(fall), part, simd.splat(like, top - fall * (2 - half), lanes))
+    return simd.maximum(near, nothing), simd.maximum(far, nothing)
+
+
+@njit(**OPTIONS)
 def tabulate_row(
     seen: Any,
     row: int,
@@ -111,23 +128,40 @@ def tabulate_row(
 ) -> None:
     """Offsets and weights of the data that `ACROSS` neighbouring voxels take from one view."""
     real = like.dtype.type
-    place = seen[0] + row * seen[1] + column * seen[2]
-    corner = math.floor(place + min(0.0, (ACROSS - 1) * seen[2]) - seen[5])
-    at = simd.fma(real(seen[2]), simd.ramp(like, ACROSS), simd.splat(like, place - corner, ACROSS))
-    first = simd.add(simd.floor(simd.sub(at, real(seen[5]))), real(1))
-    away = simd.sub(first, at)
-    nothing, top, fall = simd.splat(like, 0, ACROSS), simd.splat(like, seen[3], ACROSS), real(-seen[4])
-    whole = simd.add(simd.whole(first), int(max(min(corner, 1.0e9), -1.0e9)))
-    for pair in range(pairs):
-        near = simd.fma(fall, simd.absolute(away), top)
-        simd.store(one, to, simd.maximum(near, nothing))
-        away = simd.add(away, real(1))
-        far = simd.fma(fall, simd.absolute(away), top)
-        simd.store(two, to, simd.maximum(far, nothing))
-        away = simd.add(away, real(1))
-        inside = simd.minimum(simd.maximum(simd.add(whole, 2 * pair), -2), columns)
-        simd.store(offsets, to, simd.mul(simd.add(inside, base), lanes))
-        to += ACROSS
+    half = seen[5]
+    end = seen[0] + row * seen[1] + column * seen[2] - half
+    corner = math.floor(end + min(0.0, (ACROSS - 1) * seen[2]))
+    safe = int(max(min(corner, 1.0e9), -1.0e9))
+    v = simd.lanes_of(like)
+    for group in range(0, ACROSS, v):
+        start = end - corner + group * seen[2]
+        at = simd.fma(real(seen[2]), simd.ramp(like, v), simd.splat(like, start, v))
+        whole = simd.floor(at)
+        part = simd.sub(at, whole)
+        first = simd.add(simd.whole(whole), safe + 1)
+        for pair in range(pairs):
+            place = to + pair * ACROSS + group
+            near, far = (
+                two_weights(like, part, half, seen[3], seen[4])
+                if pairs == 1
+                else pair_weights(like, part, half - 2 * pair, seen[3], seen[4])
+            )
+            simd.store(one, place, near)
+            simd.store(two, place, far)
+            inside = simd.minimum(simd.maximum(simd.add(first, 2 * pair), -2), columns)
+            simd.store(offsets, place, simd.mul(simd.add(inside, base), lanes))
+
+
+@njit(**OPTIONS)
+def pair_weights(like: Any, part: Any, half: float, top: float, fall: float) -> tuple[Any, Any]:
+    """As `two_weights` for the columns of any pair of a wide shadow; `half` counts from the pair."""
+    real = like.dtype.type
+    lanes = simd.lanes_of(like)
+    nothing, most = simd.splat(like, 0, lanes), simd.splat(like, top, lanes)
+    away = simd.sub(real(1 - half), part)
+    near = simd.fma(real(-fall), simd.absolute(away), most)
+    far = simd.fma(real(-fall), simd.absolute(simd.add(away, real(1))), most)
+    return simd.maximum(near, nothing), simd.maximum(far, nothing)
 
 
 @njit(parallel=True, **OPTIONS)
@@ -198,51 +232,65 @@ def back_stack(
 
 
 @njit(**OPTIONS)
-def _row_of_voxels(
+def _narrow(
+    data: Any, seen: Any, view: int, top: int, bottom: int, left: int, columns: int, sums: Any
+) -> None:
+    """Add one view to a block of rows whose voxels look into windows of two vectors, two columns each."""
+    lanes = simd.lanes_of(data)
+    real = data.dtype.type
+    step, half = seen[view, 2], seen[view, 5]
+    lowest = seen[view, 0] + top * seen[view, 1] + left * step - half
+    lowest += min(0.0, (lanes - 1) * step)
+    place, down = int(lowest * _POINT), int(seen[view, 1] * _POINT)
+    apart = simd.fma(
+        real(step), simd.ramp(data, lanes), simd.splat(data, -min(0.0, (lanes - 1) * step), lanes)
+    )
+    start = view * (columns + 2 * PAD) + PAD + 1
+    for at in range(0, (bottom - top) * lanes, lanes):
+        to = simd.add(apart, simd.fraction(data, place, FRACTION, lanes))
+        whole = simd.floor(to)
+        index = simd.whole(whole)
+        near, far = two_weights(data, simd.sub(to, whole), half, seen[view, 3], seen[view, 4])
+        base = start + min(max(place >> FRACTION, -PAD), columns + 2)
+        total = simd.fma(near, simd.lookup(data, base, index), simd.load(sums, at, lanes))
+        total = simd.fma(far, simd.lookup(data, base, simd.add(index, 1)), total)
+        simd.store(sums, at, total)
+        place += down
+
+
+@njit(**OPTIONS)
+def _wide(
     data: Any,
     seen: Any,
-    first: int,
-    last: int,
-    row: int,
+    view: int,
+    top: int,
+    bottom: int,
     left: int,
     pairs: int,
     columns: int,
     sums: Any,
-    at: int,
 ) -> None:
+    """As `_narrow`, wherever the voxels' shadows lie and however many columns they cover."""
     lanes = simd.lanes_of(data)
     real = data.dtype.type
-    total, other = simd.load(sums, at, lanes), simd.splat(data, 0, lanes)
-    nothing, steps = simd.splat(data, 0, lanes), simd.ramp(data, lanes)
-    line = columns + 2 * PAD
-    for view in range(first, last):
-        step, half = seen[view, 2], seen[view, 5]
-        place = seen[view, 0] + row * seen[view, 1] + left * step
-        corner = math.floor(place + min(0.0, (lanes - 1) * step) - half)
-        to = simd.fma(real(step), steps, simd.splat(data, place - corner, lanes))
-        begin = simd.add(simd.floor(simd.sub(to, real(half))), real(1))
-        away = simd.sub(begin, to)
-        index = simd.whole(begin)
-        base = int(max(min(corner, columns + 2.0), -float(PAD)))
-        start = view * line + PAD + base
-        top, fall = simd.splat(data, seen[view, 3], lanes), real(-seen[view, 4])
-        narrow = (lanes - 1) * abs(step) + 2 * pairs + 2 < 2 * lanes
-        if not narrow:
-            index = simd.add(index, int(max(min(corner, 1.0e9), -1.0e9)) - base)
-        for _ in range(pairs):
-            near = simd.maximum(simd.fma(fall, simd.absolute(away), top), nothing)
-            away = simd.add(away, real(1))
-            far = simd.maximum(simd.fma(fall, simd.absolute(away), top), nothing)
-            away = simd.add(away, real(1))
-            if narrow:
-                total = simd.fma(near, simd.lookup(data, start, index), total)
-                other = simd.fma(far, simd.lookup(data, start, simd.add(index, 1)), other)
-            else:
-                safe = simd.minimum(simd.maximum(index, -2 - base), columns - base)
-                total = simd.fma(near, simd.gather(data, start, safe), total)
-                other = simd.fma(far, simd.gather(data, start, simd.add(safe, 1)), other)
-            index = simd.add(index, 2)
-    simd.store(sums, at, simd.add(total, other))
+    half = seen[view, 5]
+    start = view * (columns + 2 * PAD) + PAD
+    for row in range(top, bottom):
+        end = seen[view, 0] + row * seen[view, 1] + left * seen[view, 2] - half
+        corner = math.floor(end)
+        safe = int(max(min(corner, 1.0e9), -1.0e9))
+        to = simd.fma(real(seen[view, 2]), simd.ramp(data, lanes), simd.splat(data, end - corner, lanes))
+        whole = simd.floor(to)
+        first = simd.add(simd.whole(whole), safe + 1)
+        part = simd.sub(to, whole)
+        at = (row - top) * lanes
+        total = simd.load(sums, at, lanes)
+        for pair in range(pairs):
+            near, far = pair_weights(data, part, half - 2 * pair, seen[view, 3], seen[view, 4])
+            index = simd.minimum(simd.maximum(simd.add(first, 2 * pair), -2), columns)
+            total = simd.fma(near, simd.gather(data, start, index), total)
+            total = simd.fma(far, simd.gather(data, start, simd.add(index, 1)), total)
+        simd.store(sums, at, total)
 
 
 @njit(parallel=True, **OPTIONS)
@@ -260,15 +308,15 @@ def back_single(
     for band in prange((rows + DOWN - 1) // DOWN):
         top = band * DOWN
         sums = aligned(DOWN * lanes, data)
+        bottom = min(rows, top + DOWN)
         for block in range(across):
             left = block * lanes
             sums[:] = 0
-            for chunk in range(0, seen.shape[0], 4 * CHUNK):
-                last = min(chunk + 4 * CHUNK, seen.shape[0])
-                for row in range(top, min(rows, top + DOWN)):
-                    _row_of_voxels(
-                        data, seen, chunk, last, row, left, pairs, columns, sums, (row - top) * lanes
-                    )
-            for row in range(top, min(rows, top + DOWN)):
+            for view in range(seen.shape[0]):
+                if pairs == 1 and (lanes - 1) * abs(seen[view, 2]) + 3 < 2 * lanes:
+                    _narrow(data, seen, view, top, bottom, left, columns, sums)
+                else:
+                    _wide(data, seen, view, top, bottom, left, pairs, columns, sums)
+            for row in range(top, bottom):
                 for voxel in range(min(lanes, width - left)):
                     out[to + row * row_step + left + voxel] = sums[(row - top) * lanes + voxel]

@@ -158,6 +158,19 @@ def write_vectors(
 
 
 @njit(**OPTIONS)
+def write_lane(
+    voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int
+) -> None:
+    """Give a ray's sum to its voxels in a slice of its own."""
+    value = sums[at]
+    for k in range(t, t + n):
+        p = base + offsets[k]
+        after = weights[k] * value
+        voxels[p] += value - after
+        voxels[p + minor] += after
+
+
+@njit(**OPTIONS)
 def write_two(
     voxels: Any, base: int, offsets: Any, weights: Any, t: int, n: int, minor: int, sums: Any, at: int
 ) -> None:
@@ -284,6 +297,8 @@ def _cross(
         if transposed:
             if lanes == 2 * vector:
                 write_two(voxels, corner, offsets, weights, t, steps, minor, sums, at)
+            elif lanes == 1:
+                write_lane(voxels, corner, offsets, weights, t, steps, minor, sums, at)
             else:
                 write_vectors(voxels, corner, offsets, weights, t, steps, minor, sums, at, lanes)
         elif lanes == 2 * vector:

@@ -119,6 +119,35 @@ def splat(typingctx: Any, like: Any, scalar: Any, lanes: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
+def fraction(typingctx: Any, like: Any, fixed: Any, bits: Any, lanes: Any) -> Any:
+    """The part of a 64-bit fixed-point number below its point, in [0, 1), in every lane.
+
+    `bits` of the number are below the point. They are set into the mantissa of a number from 1 to 2, which
+    spares the slow conversions between integers and reals.
+    """
+    vector = Vector(like.dtype, lanes.literal_value)
+    width = like.dtype.bitwidth
+    mantissa, one = (23, 0x3F800000) if width == 32 else (52, 0x3FF0000000000000)
+    shift = bits.literal_value - mantissa
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        long, short = ir.IntType(64), ir.IntType(width)
+        moved = (
+            builder.lshr(args[1], ir.Constant(long, shift))
+            if shift >= 0
+            else builder.shl(args[1], ir.Constant(long, -shift))
+        )
+        moved = builder.trunc(moved, short) if width == 32 else moved
+        pattern = builder.and_(moved, ir.Constant(short, (1 << mantissa) - 1))
+        pattern = builder.or_(pattern, ir.Constant(short, one))
+        real = context.get_value_type(like.dtype)
+        number = builder.fsub(builder.bitcast(pattern, real), ir.Constant(real, 1.0))
+        return _spread(builder, number, vector.lanes)
+
+    return vector(like, types.int64, bits, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)
 def ramp(typingctx: Any, like: Any, lanes: Any) -> Any:
     """0, 1, 2, ... as numbers of the type of the array `like`."""
     vector = Vector(like.dtype, lanes.literal_value)

@@ -18,6 +18,9 @@ from imagereg.projectors.joseph_cpu import set_out
 from imagereg.projectors.layout import OPTIONS, aligned
 
 PAD = 40  # voxels of nothing on either side of a row: more than a window's length
+FRACTION = 48  # bits below the point of places on a row
+_POINT = float(1 << FRACTION)
+_MOST = 1 << (62 - FRACTION)  # voxels of a row that such places can count
 
 
 @njit(**OPTIONS)
@@ -32,7 +35,44 @@ def inside(start: float, slope: float, low: float, high: float, depth: int) -> t
 
 
 @njit(**OPTIONS)
-def _window(
+def _narrow(
+    rows: Any,
+    line: int,
+    first: int,
+    last: int,
+    start: float,
+    slope: float,
+    apart: Any,
+    spread: Any,
+    total: Any,
+) -> None:
+    """Sums along one vector of rays within a window of two vectors, from row `first` up to `last`.
+
+    `start` and `slope` are those of the first ray; the others lie `apart + row * spread` away, with rows
+    counted from `first`.
+    """
+    lanes = simd.lanes_of(rows)
+    sums, corrections = simd.splat(rows, 0, lanes), simd.splat(rows, 0, lanes)
+    passed, one_row = simd.splat(rows, 0, lanes), simd.splat(rows, 1, lanes)
+    place, step = int((start + first * slope) * _POINT), int(slope * _POINT)
+    corner = first * line + PAD
+    for _ in range(first, last):
+        to = simd.add(simd.fma(passed, spread, apart), simd.fraction(rows, place, FRACTION, lanes))
+        whole = simd.floor(to)
+        index = simd.whole(whole)
+        at = corner + (place >> FRACTION)
+        before = simd.lookup(rows, at, index)
+        after = simd.lookup(rows, at, simd.add(index, 1))
+        sums = simd.add(sums, before)
+        corrections = simd.fma(simd.sub(to, whole), simd.sub(after, before), corrections)
+        passed = simd.add(passed, one_row)
+        place += step
+        corner += line
+    simd.store(total, 0, simd.add(sums, corrections))
+
+
+@njit(**OPTIONS)
+def _wide(
     rows: Any,
     line: int,
     width: int,
@@ -42,37 +82,23 @@ def _window(
     slope: float,
     apart: Any,
     spread: Any,
-    middle: float,
-    narrow: bool,
     total: Any,
-    at: int,
 ) -> None:
-    """Sums along one vector of rays, from row `first` up to `last`.
-
-    `start` and `slope` are those of the first ray; the others lie `apart + (row - middle) * spread` away.
-    """
+    """As `_narrow`, for rays that lie farther apart."""
     lanes = simd.lanes_of(rows)
-    sums, corrections = simd.splat(rows, 0, lanes), simd.splat(rows, 0, lanes)
     real = rows.dtype.type
+    sums = simd.splat(rows, 0, lanes)
     for row in range(first, last):
         place = start + row * slope
         base = math.floor(place)
-        to = simd.add(simd.fma(real(row - middle), spread, apart), real(place - base))
-        if not narrow:
-            to = simd.minimum(simd.maximum(to, real(-1 - base)), real(width - base))
+        to = simd.add(simd.fma(real(row - first), spread, apart), real(place - base))
+        to = simd.minimum(simd.maximum(to, real(-1 - base)), real(width - base))
         whole = simd.floor(to)
-        after = simd.sub(to, whole)
         index = simd.whole(whole)
-        corner = row * line + PAD + base
-        if narrow:
-            one = simd.lookup(rows, corner, index)
-            two = simd.lookup(rows, corner, simd.add(index, 1))
-        else:
-            one = simd.gather(rows, corner, index)
-            two = simd.gather(rows, corner, simd.add(index, 1))
-        sums = simd.add(sums, one)
-        corrections = simd.fma(after, simd.sub(two, one), corrections)
-    simd.store(total, at, simd.add(sums, corrections))
+        at = row * line + PAD + base
+        before, after = simd.gather(rows, at, index), simd.gather(rows, at, simd.add(index, 1))
+        sums = simd.add(sums, simd.fma(simd.sub(to, whole), simd.sub(after, before), before))
+    simd.store(total, 0, sums)
 
 
 @njit(parallel=True, **OPTIONS)
@@ -95,7 +121,6 @@ def forward_single(
     """
     lanes = simd.lanes_of(rows)
     line = width + 2 * PAD
-    middle = 0.5 * (depth - 1)
     for k in prange(runs.shape[0]):
         run = runs[k]
         count = run[3]
@@ -104,29 +129,19 @@ def forward_single(
         apart, spread, total = aligned(lanes, rows), aligned(lanes, rows), aligned(lanes, rows)
         for begin in range(0, count, lanes):
             end = min(begin + lanes, count) - 1
-            for lane in range(lanes):
-                ray = min(begin + lane, end)
-                apart[lane] = start[ray] - start[begin] + middle * (slope[ray] - slope[begin])
-                spread[lane] = slope[ray] - slope[begin]
             widest = 0.0
             for row in (0, depth - 1):
                 widest = max(widest, start[end] - start[begin] + row * (slope[end] - slope[begin]))
             one, two = inside(start[begin], slope[begin], -1.0 - widest, float(width), depth)
-            _window(
-                rows,
-                line,
-                width,
-                one,
-                two,
-                start[begin],
-                slope[begin],
-                simd.load(apart, 0, lanes),
-                simd.load(spread, 0, lanes),
-                middle,
-                widest < 2 * lanes - 3,
-                total,
-                0,
-            )
+            for lane in range(lanes):
+                ray = min(begin + lane, end)
+                apart[lane] = start[ray] - start[begin] + one * (slope[ray] - slope[begin])
+                spread[lane] = slope[ray] - slope[begin]
+            away, more = simd.load(apart, 0, lanes), simd.load(spread, 0, lanes)
+            if widest < 2 * lanes - 3 and width < _MOST:
+                _narrow(rows, line, one, two, start[begin], slope[begin], away, more, total)
+            else:
+                _wide(rows, line, width, one, two, start[begin], slope[begin], away, more, total)
             for lane in range(end - begin + 1):
                 ray = begin + lane
                 column = run[2] + (ray if run[4] > 0 else count - 1 - ray)

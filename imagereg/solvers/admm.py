@@ -72,10 +72,15 @@ class ADMM:
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.relaxation < 2 or not self.penalty > 0 or self.inner < 1 or not 0 < self.tolerance < 1:
+        if (
+            not 0 < self.relaxation < 2
+            or not self.penalty > 0
+            or self.inner < 1
+            or not 0 < self.tolerance < 1
+        ):
             raise UsageError(
                 f"ADMM(relaxation={self.relaxation}, penalty={self.penalty}, inner={self.inner}, "
-                f"tolerance={self.tolerance}): give a relaxation between 0 and 2, a positive penalty, at least "
+                f"tolerance={self.tolerance}): give a relaxation in (0, 2), a positive penalty, at least "
                 "one inner step and a tolerance between 0 and 1."
             )
 
@@ -207,7 +212,7 @@ class ADMM:
         before: list[torch.Tensor],
         multipliers: list[torch.Tensor],
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Double or halve the penalty of copies whose relative residuals differ by more than a factor of 5."""
+        """Double or halve the penalty of copies whose relative residuals differ more than fivefold."""
         new_rho, new_multipliers = [], []
         for penalty, view, z, old, q in zip(rho, views, copies, before, multipliers, strict=True):
             tiny = torch.finfo(view.dtype).tiny

@@ -54,7 +54,11 @@ class FISTA:
         for prior in rough:
             if type(prior).prox is Prior.prox:
                 raise Refusal(f"FISTA: {named(prior)} has no proximal operator of its own; use PDHG.")
-            if problem.bounds != (None, None) and not isinstance(prior, BoundedProx) and prior.outer is not None:
+            if (
+                problem.bounds != (None, None)
+                and not isinstance(prior, BoundedProx)
+                and prior.outer is not None
+            ):
                 raise Refusal(
                     f"FISTA: {named(prior)} has no proximal operator within bounds; use PDHG, or leave the "
                     "bounds out."

@@ -12,8 +12,15 @@ from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.priors.base import Identity
 from imagereg.priors.denoiser import DenoiserPrior
 from imagereg.solvers.base import Memory
-from imagereg.solvers.linear import data_block, mean_curvature, named, penalty_block, proximal_point, solve
-from imagereg.solvers.linear import require_linear
+from imagereg.solvers.linear import (
+    data_block,
+    mean_curvature,
+    named,
+    penalty_block,
+    proximal_point,
+    require_linear,
+    solve,
+)
 from imagereg.solvers.problem import Problem, Refusal
 
 
@@ -55,7 +62,9 @@ class HQS:
         """Refuse anything but least squares and one denoiser."""
         require_linear(problem, "HQS")
         if not isinstance(problem.fidelity, LeastSquares):
-            raise Refusal(f"HQS: {type(problem.fidelity).__name__} is not a least-squares fidelity; use ADMM.")
+            raise Refusal(
+                f"HQS: {type(problem.fidelity).__name__} is not a least-squares fidelity; use ADMM."
+            )
         if len(problem.priors) != 1 or not isinstance(problem.priors[0], DenoiserPrior):
             names = " and ".join(named(prior) for prior in problem.priors) or "no prior"
             raise Refusal(f"HQS takes one DenoiserPrior and was given {names}; use PDHG or ADMM.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -151,9 +151,9 @@ def named(prior: Prior) -> str:
     return type(prior).__name__
 
 
-def _sum(terms: Sequence[torch.Tensor] | object) -> torch.Tensor:
+def _sum(terms: Iterable[torch.Tensor]) -> torch.Tensor:
     total: torch.Tensor | None = None
-    for term in terms:  # type: ignore[attr-defined]
+    for term in terms:
         total = term if total is None else total + term
     assert total is not None
     return total

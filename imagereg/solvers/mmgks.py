@@ -176,7 +176,7 @@ class MMGKS:
         target: torch.Tensor,
         root: Any,
     ) -> Memory:
-        """The minimiser in a space for eta, what is known of it, and the space grown by the gradient there."""
+        """The minimiser in a space, what is known of it, and the space grown by the gradient there."""
         L = problem.priors[0].operator
         z = small.solve(eta)
         image = _combine(space["V"], z, space["image"])

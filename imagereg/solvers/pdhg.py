@@ -49,8 +49,8 @@ class PDHG:
     def __post_init__(self) -> None:
         if not 0 < self.relaxation < 2 or not self.balance > 0 or self.spectrum < 0:
             raise UsageError(
-                f"PDHG(relaxation={self.relaxation}, balance={self.balance}, spectrum={self.spectrum}): give a "
-                "relaxation between 0 and 2, a positive balance and a spectrum of at least 0."
+                f"PDHG(relaxation={self.relaxation}, balance={self.balance}, spectrum={self.spectrum}): "
+                "give a relaxation between 0 and 2, a positive balance and a spectrum of at least 0."
             )
 
     def check(self, problem: Problem) -> None:
@@ -139,7 +139,7 @@ class PDHG:
     def gap(self, problem: Problem, memory: Memory) -> float:
         """(P - D) / (1 + |P|) at the state's image and dual variables, summed over the batch.
 
-        With r = A^T u + sum K_i^T v_i, D = -f*(u) - sum g_i*(v_i) + sum_j min {r_j x_j: low_j <= x_j <= high_j}.
+        With r = A^T u + sum K_i^T v_i, D = -f*(u) - sum g_i*(v_i) + sum_j min {r_j x_j: x_j in bounds}.
         A side without a bound would make D = -infinity until r is 0 to the last digit; there low_j or high_j
         is the pixel's value minus or plus the span of the image's grey values. So the gap bounds P(x) - P(x*)
         for every minimiser x* that differs from x by at most that span in each pixel, and by convexity it

@@ -43,7 +43,7 @@ class SIRT:
         fidelity = problem.fidelity
         if not isinstance(fidelity, LeastSquares) or fidelity.weights is not None:
             raise Refusal(
-                f"SIRT brings weights of its own and takes no {type(fidelity).__name__} with others; use FISTA."
+                f"SIRT brings weights of its own and takes no other {type(fidelity).__name__}; use FISTA."
             )
         with torch.no_grad():
             rows = problem.physics.A(torch.ones_like(problem.like))

@@ -8,7 +8,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
 from imagereg.errors import UsageError
-from napari_imagereg.layers import derived_keywords
+from napari_imagereg.layers import derived_keywords, look_at
 
 Mode = Literal["off", "grid", "swipe", "flicker", "difference"]
 MODES: tuple[Mode, ...] = ("off", "grid", "swipe", "flicker", "difference")
@@ -79,7 +79,7 @@ class Comparison(QObject):
                 layer.name_overlay.visible = True
             camera = viewer.scene.camera
             self._camera = (camera.center, camera.zoom)
-            viewer.fit_to_view(layers=self._shown)
+            look_at(viewer, below, cells=2)
         elif mode == "swipe":
             self.swipe(0.5)
         elif mode == "flicker":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.explorer import Explorer
+from napari_imagereg.jobs import Job, VolumeJob
 from napari_imagereg.panels.data import DataPanel
 from napari_imagereg.panels.footer import Footer
 from napari_imagereg.panels.geometry import GeometryPanel
@@ -100,8 +102,10 @@ class Workbench(QWidget):
         self.steps.look.connect(explorer.look_at_step)
         self.method.edited.connect(self.preview.edited)
         self.method.suggest.connect(explorer.suggest)
-        session.physics_changed.connect(self.preview.edited)
-        session.steps_changed.connect(self.preview.edited)
+        self.preview.listen(session.physics_changed, self.preview.edited)
+        self.preview.listen(session.steps_changed, self.preview.edited)
+        # What runs belongs to the data before.
+        self.preview.listen(session.data_changed, explorer.cancel)
         self.preview.wanted.connect(explorer.start_preview)
         self.runs.reopen.connect(self.reopen)
         self.runs.export.connect(self.export)
@@ -115,6 +119,10 @@ class Workbench(QWidget):
         self.data.recipe_dropped.connect(lambda path: self.open_recipe(Path(path)))
         explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
         self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
+        panels = (self.data, self.physics, self.steps, self.method, self.preview, self.runs)
+        heard = [panel.heard for panel in panels]
+        jobs, volume = (explorer.job, self.data.checker), self.runner.job
+        self.destroyed.connect(lambda: _release(heard, jobs, volume))
         for keys, call in (("Ctrl+Return", explorer.start_preview), ("Escape", self.cancel)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -249,3 +257,13 @@ class Workbench(QWidget):
         """End what runs when the dock closes."""
         self.end()
         super().closeEvent(event)
+
+
+def _release(heard: list[list[tuple[Any, Any]]], jobs: tuple[Job, ...], volume: VolumeJob) -> None:
+    """What a dock that is gone must not hold or hear any more."""
+    for job in jobs:
+        job.abandon()
+    volume.cancel()
+    for signal, slot in (pair for pairs in heard for pair in pairs):
+        with contextlib.suppress(ValueError, KeyError):
+            signal.disconnect(slot)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.jobs import Job
-from napari_imagereg.layers import contrast, follow_name, image_keywords, replace_layer
+from napari_imagereg.layers import contrast, follow_name, image_keywords, look_at, replace_layer
 from napari_imagereg.previewing import Look, before_and_after, preview_looks
 from napari_imagereg.suggest import Suggestion, suggestions
 
@@ -130,7 +130,7 @@ class Explorer(QObject):
             if source is not None:
                 source.visible = False
             self.viewer.dims.ndisplay = 2
-            self.viewer.fit_to_view(layers=[layer])
+            look_at(self.viewer, layer)
 
     def _finish_preview(self, look: Look | None) -> None:
         if look is None or self._recipe is None:

@@ -100,12 +100,16 @@ class Job(QObject):
         """Ask the work to end and keep what it has."""
         self._keep.set()
 
+    def abandon(self) -> None:
+        """Tell the thread to end, touching nothing of Qt: also right when the GUI is gone already."""
+        self._abandon.set()
+        self._keep.set()
+
     def cancel(self) -> None:
         """Drop the work at once; its values are not shown any more. The thread ends at its next step."""
         if self._thread is None:
             return
-        self._abandon.set()
-        self._keep.set()
+        self.abandon()
         self._thread = None
         self._timer.stop()
         with self._lock:

@@ -170,3 +170,15 @@ def follow_name(session: Any, number: int, layer: Any) -> None:
 
     layer.events.name.connect(tell)
     tell()
+
+
+def look_at(viewer: Any, layer: Any, *, cells: int = 1) -> None:
+    """Fit a layer into the canvas, or into one of `cells` beside each other.
+
+    The viewer's own call refuses layers that have fewer axes than the viewer.
+    """
+    low, high = (np.asarray(corner[-2:], dtype=float) for corner in layer.extent.world)
+    room = np.asarray(viewer.canvas.size, dtype=float) / (1, cells)
+    camera = viewer.scene.camera
+    camera.center = (0.0, *(float(middle) for middle in (low + high) / 2))
+    camera.zoom = 0.95 * float((room / np.maximum(high - low, 1e-12)).min())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -60,9 +61,7 @@ def scene(level: float = 0.02) -> tuple[torch.Tensor, Dense, torch.Tensor, torch
 
 
 def solve(solver: MMGKS, problem: Problem, total: int = 600) -> State:
-    for state in iterate(solver, problem, total=total):
-        pass
-    return state
+    return deque(iterate(solver, problem, total=total), maxlen=1)[0]
 
 
 def direct(
@@ -157,7 +156,7 @@ def test_the_discrepancy_principle_ends_at_the_noise(power: float, smoothing: fl
 
 
 def test_gcv_is_that_of_the_whole_problem() -> None:
-    """With a space as large as the problem, the choice is the minimum of the GCV function with the probe's trace."""
+    """In a space as large as the problem, it is the minimum of GCV with the probe's trace."""
     generator = torch.Generator().manual_seed(3)
     A = torch.randn(60, 40, dtype=torch.float64, generator=generator)
     L = torch.randn(40, 40, dtype=torch.float64, generator=generator)
@@ -187,7 +186,7 @@ def test_gcv_is_that_of_the_whole_problem() -> None:
 
 
 def test_gcv_needs_no_noise_level_and_finds_a_sensible_image() -> None:
-    x, physics, data, norms, graph = scene(level=0.1)
+    x, physics, data, _, graph = scene(level=0.1)
     problem = Problem(LeastSquares(data), physics, (PowerPrior(graph, 1.0, power=2),))
     found = solve(MMGKS(rule="gcv", tolerance=1e-7), problem)
     error = float((found.image - x).norm() / x.norm())

@@ -90,7 +90,7 @@ def test_choose_on_a_raw_scan_holds_views_out(imagereg: Call, scan: Path, tmp_pa
     assert choice["evidence"]["rule"] == "held_out"
     assert choice["evidence"]["held_out"] == "1/5 of the views"
     recipe = yaml.safe_load((tmp_path / "picked" / "recipe.yaml").read_text())
-    assert [next(iter(step)) for step in recipe["preprocess"]][0] in ("flatfield", "outliers")
+    assert any("flatfield" in step for step in recipe["preprocess"])
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_learn_writes_a_preset_that_a_recipe_takes(imagereg: Call, noisy: Path, 
         np.save(tmp_path / "pairs" / "clean" / f"{seed}.npy", clean)
         spoilt = clean + 0.1 * random.standard_normal(clean.shape)
         np.save(tmp_path / "pairs" / "noisy" / f"{seed}.npy", spoilt)
-    words = ("learn", "pairs", "--method", "tv", "--by", "maid", "--setting", "smoothing=0.01", "--steps", "8")
+    words = ("learn", "pairs", "-m", "tv", "--by", "maid", "--setting", "smoothing=0.01", "--steps", "8")
     done = imagereg(*words, "-o", "preset.yaml")
     assert done.returncode == 0, done.stderr
     preset = yaml.safe_load((tmp_path / "preset.yaml").read_text())

@@ -268,6 +268,7 @@ def test_a_layer_without_a_file_is_run_as_a_volume_too(
     data, keywords, _ = samples.sparse_fan()[0]
     viewer.add_image(data, **keywords)
     geometry = workbench.session.measurement.geometry
+    workbench.session.steps = []  # the axis stays where the layer has it
     workbench.runner.start(tmp_path / "out")
     workbench.runner.start(tmp_path / "again")
     assert "cancel it or wait" in workbench.footer.error()

@@ -302,3 +302,24 @@ def test_the_screenshot_shows_the_dock(viewer: Any, workbench: Any, qtbot: Any) 
         picture.pixel(x, y) for x in range(0, picture.width(), 7) for y in range(0, picture.height(), 7)
     }
     assert len(colours) > 20
+
+
+def test_the_dock_can_be_closed_and_opened_again(viewer: Any, qtbot: Any) -> None:
+    from napari_imagereg.dock import Workbench
+    from qtpy.QtWidgets import QApplication
+
+    first = Workbench(viewer)
+    holder = viewer.window.add_dock_widget(first, name="first")
+    viewer.window.remove_dock_widget(holder)
+    first.setParent(None)
+    first.deleteLater()
+    QApplication.sendPostedEvents(None, 52)  # DeferredDelete
+    QApplication.processEvents()
+    second = Workbench(viewer)
+    viewer.window.add_dock_widget(second, name="second")
+    viewer.add_image(np.zeros((8, 8)), name="later")
+    second.data.use_layer(viewer.layers["later"])
+    second.session.choose_method("tv")
+    assert second.method.form.values()
+    assert second.session.task == "denoise"
+    second.end()

@@ -1,4 +1,4 @@
-"""Laws of every data term: gradient, proximal operator, conjugate, curvature. One line in `FIDELITIES` adds one."""
+"""Laws of every data term: gradient, prox, conjugate, curvature. One line in `FIDELITIES` adds one."""
 
 from __future__ import annotations
 
@@ -96,9 +96,7 @@ def test_moreau(make: Callable[[], Fidelity], gamma: float) -> None:
 def test_fenchel_young(make: Callable[[], Fidelity]) -> None:
     f, u = make(), inside(15)
     v = f.grad(u)
-    torch.testing.assert_close(
-        f.fn(u) + f.conjugate(v), (u * v).flatten(1).sum(1), rtol=1e-8, atol=1e-8
-    )
+    torch.testing.assert_close(f.fn(u) + f.conjugate(v), (u * v).flatten(1).sum(1), rtol=1e-8, atol=1e-8)
     other = f.grad(inside(16))
     assert bool((f.fn(u) + f.conjugate(other) >= (u * other).flatten(1).sum(1) - 1e-9).all())
 

@@ -1,4 +1,4 @@
-"""The graph Laplacian keeps the laws of one, for images, stacks, volumes, colours and windows of any shape."""
+"""The graph Laplacian keeps the laws of one, for images, stacks, volumes and windows of any shape."""
 
 from __future__ import annotations
 

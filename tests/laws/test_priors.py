@@ -194,7 +194,9 @@ def test_tv_prox_equals_a_convex_solver(isotropic: bool, bounds: tuple[float | N
     np.testing.assert_allclose(found[0, 0].numpy(), v.value, atol=2e-5)
 
 
-@pytest.mark.parametrize(("shape", "dimensions"), [((2, 2, 7, 9), 2), ((2, 1, 4, 5, 6), 3), ((2, 1, 4, 5, 6), 2)])
+@pytest.mark.parametrize(
+    ("shape", "dimensions"), [((2, 2, 7, 9), 2), ((2, 1, 4, 5, 6), 3), ((2, 1, 4, 5, 6), 2)]
+)
 @pytest.mark.parametrize("isotropic", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_compiled_dual_step_equals_the_plain_one(

@@ -13,6 +13,7 @@ class Panel(QWidget):
 
     def __init__(self, title: str, parent: QWidget | None = None, *, opened: bool = True) -> None:
         super().__init__(parent)
+        self.heard: list[tuple[Any, Any]] = []
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 2, 0, 2)
         outer.setSpacing(2)
@@ -41,6 +42,11 @@ class Panel(QWidget):
         outer.addWidget(self.body)
         self._fold.toggled.connect(self._show_body)
         self._show_body(opened)
+
+    def listen(self, signal: Any, slot: Any) -> None:
+        """Connect a slot to something that outlives the dock; the dock disconnects what is `heard`."""
+        signal.connect(slot)
+        self.heard.append((signal, slot))
 
     def set_state(self, text: str) -> None:
         """Show a word or two at the right of the title."""

@@ -47,11 +47,11 @@ class DataPanel(Panel):
         self._findings.setSpacing(2)
         self.layout_.addLayout(self._findings)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            event.connect(self._refresh_layers)
-        viewer.layers.events.inserted.connect(self._welcome)
-        session.data_changed.connect(self.refresh)
-        session.data_changed.connect(self._check)
-        session.steps_changed.connect(self._refresh_findings)
+            self.listen(event, self._refresh_layers)
+        self.listen(viewer.layers.events.inserted, self._welcome)
+        self.listen(session.data_changed, self.refresh)
+        self.listen(session.data_changed, self._check)
+        self.listen(session.steps_changed, self._refresh_findings)
         self._refresh_layers()
         self.refresh()
         for layer in viewer.layers:

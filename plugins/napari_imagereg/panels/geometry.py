@@ -51,8 +51,8 @@ class GeometryPanel(Panel):
         self._build_manual()
         for part in (self._scan, self._image, self._manual):
             self.layout_.addWidget(part)
-        session.physics_changed.connect(self.refresh)
-        session.data_changed.connect(self.refresh)
+        self.listen(session.physics_changed, self.refresh)
+        self.listen(session.data_changed, self.refresh)
         self.refresh()
 
     # ------------------------------------------------------------------ parts

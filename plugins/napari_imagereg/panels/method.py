@@ -52,9 +52,9 @@ class MethodPanel(Panel):
         self._evidence = note()
         self._evidence.hide()
         self.layout_.addWidget(self._evidence)
-        session.method_changed.connect(self.refresh)
-        session.data_changed.connect(self.refresh)
-        session.steps_changed.connect(self._refresh_choices)
+        self.listen(session.method_changed, self.refresh)
+        self.listen(session.data_changed, self.refresh)
+        self.listen(session.steps_changed, self._refresh_choices)
         self.refresh()
 
     def set_advanced(self, advanced: bool) -> None:

@@ -40,8 +40,8 @@ class PreviewPanel(Panel):
         self._debounce.setSingleShot(True)
         self._debounce.setInterval(300)
         self._debounce.timeout.connect(self.wanted.emit)
-        session.data_changed.connect(self.refresh)
-        session.method_changed.connect(self.refresh)
+        self.listen(session.data_changed, self.refresh)
+        self.listen(session.method_changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:

@@ -104,7 +104,7 @@ class RunsPanel(Panel):
         self.profile_plot = Plot(shared=True, log=False)
         self.profile_plot.hide()
         self.layout_.addWidget(self.profile_plot)
-        session.runs_changed.connect(self.refresh)
+        self.listen(session.runs_changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:

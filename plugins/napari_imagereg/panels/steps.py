@@ -49,7 +49,7 @@ class StepsPanel(Panel):
         self._form = ParameterForm()
         self._form.changed.connect(self._keep_form)
         self.layout_.addWidget(self._form)
-        session.steps_changed.connect(self.refresh)
+        self.listen(session.steps_changed, self.refresh)
         self.refresh()
 
     def set_advanced(self, advanced: bool) -> None:
