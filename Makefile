@@ -10,8 +10,8 @@ demo: setup  ## simulate a raw scan, reconstruct it, end with a picture
 	$(BIN)/imagereg demo -o demo-output
 
 test: system setup  ## formatting, types and all tests
-	$(BIN)/ruff check imagereg tests benchmarks
-	$(BIN)/ruff format --check imagereg tests benchmarks
+	$(BIN)/ruff check imagereg plugins tests benchmarks
+	$(BIN)/ruff format --check imagereg plugins tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/pytest -q
 

@@ -37,7 +37,7 @@ from imagereg.solvers.problem import Problem
 ROOT = Path(__file__).resolve().parents[1]
 PAUSED = Path(tempfile.gettempdir()) / "imagereg-sobolev"
 SCALE = 10.0
-ORDERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
+ORDERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 NOISES = {"white": 0.0, "low": 1.0, "high": -1.0}
 SETTINGS = {"denoise": (0.0, 0.1), "deblur": (1.5, 0.03)}  # width of the blur in pixels, noise
 LEVEL = 0.1  # white noise in traces, over their root mean square, most of which is the direct wave
@@ -45,16 +45,14 @@ KEPT = (1, 2, 5, *range(10, 101, 5))
 
 
 def pictures() -> torch.Tensor:
-    """(4, 1, 128, 128): the middle of four pictures at half resolution, in [0, 1]."""
+    """(2, 1, 128, 128): the middle of two pictures at half resolution, in [0, 1]."""
     import skimage.data
 
     found = []
-    for name in ("camera", "moon", "coins", "page"):
+    for name in ("camera", "coins"):
         grey = np.asarray(getattr(skimage.data, name)()) / 255.0
         rows, columns = (n // 2 * 2 for n in grey.shape)
         half = grey[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
-        if half.shape[0] < 128:
-            half = grey
         top, left = (half.shape[0] - 128) // 2, (half.shape[1] - 128) // 2
         found.append(torch.from_numpy(half[top : top + 128, left : left + 128]))
     return torch.stack(found)[:, None].float()
@@ -99,10 +97,10 @@ def sweep(piece: str, noise: str, file: Path) -> dict[str, Any]:
             continue
         fidelity = Sobolev(data, s, scale=SCALE, boundary="neumann")
         row: dict[str, Any] = {"s": s}
-        for prior, start in (("tv", -4.5), ("quadratic", -4.0)):
+        for prior, start in (("tv", -3.5), ("quadratic", -3.5)):
             best: tuple[float, float] = (-np.inf, 0.0)
             image: torch.Tensor | None = None
-            for strength in np.logspace(start, start + 5, 11):
+            for strength in np.logspace(start, start + 4, 9):
                 problem = Problem(fidelity, physics, (TV(float(strength)),))
                 if prior == "quadratic":
                     image = tikhonov(problem, float(strength))
@@ -112,7 +110,7 @@ def sweep(piece: str, noise: str, file: Path) -> dict[str, Any]:
                 assert image is not None
                 value = psnr(image, truth)
                 best = max(best, (value, float(strength)))
-                if value < best[0] - 2:
+                if value < best[0] - 1:
                     break
             row[prior], row[f"{prior}_strength"] = best
         kept["rows"].append(row)

@@ -62,14 +62,13 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
     """What is known of the noise of a measurement that is ready.
 
     The noise model where there is one. Else the weights, which fix the variance up to a factor, or equal
-    variance; that factor is estimated as median |d| / 0.6745 over the finest diagonal wavelet coefficients d
-    of the data (Donoho, Johnstone, Biometrika 81 (1994) 425, doi 10.1093/biomet/81.3.425). It is right for
+    variance; that factor is taken from the data where they are quietest (see `estimate`). It is right for
     noise that differs from pixel to pixel; noise that a detector or a filter has smeared is underestimated.
 
     Raises
     ------
     UsageError
-        When the data are a list, or too small to estimate from.
+        When the data are a list, show no noise, or are too small to estimate from.
     """
     data, noise = measurement.data, measurement.noise
     if not isinstance(data, torch.Tensor):
@@ -78,50 +77,70 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
         return NoiseLevel(noise.weights(data).reciprocal().sqrt(), f"noise model {noise}", False, noise)
     sigma = getattr(noise, "sigma", None)
     if sigma is not None:
-        std = torch.as_tensor(sigma, dtype=data.abs().dtype, device=data.device).reshape(
-            -1, *[1] * (data.ndim - 1)
-        )
-        return NoiseLevel(std, f"noise model {noise}", False)
+        std = torch.as_tensor(sigma, dtype=data.abs().dtype, device=data.device)
+        return NoiseLevel(std.reshape(-1, *[1] * (data.ndim - 1)), f"noise model {noise}", False)
     if noise is not None:
         raise UsageError(f"noise {noise}: its variance is not known; choose by held_out, which needs none.")
     relative = None if measurement.weights is None else measurement.weights.clamp_min(1e-12).rsqrt()
     factor = estimate(data, relative)
     if not factor > 0:
         raise UsageError(
-            "the data show no noise to estimate (most neighbouring values are equal); give a noise model, or "
+            "the data show no noise to estimate (neighbouring values are equal); give a noise model, or "
             "choose by held_out."
         )
-    what = "wavelet MAD of the data"
+    what = "finest wavelet details where the data are quietest"
     if relative is None:
-        return NoiseLevel(torch.full_like(data[:1, :1].abs(), factor), f"{what}: {factor:.4g}", True)
-    return NoiseLevel(relative * factor, f"the weights, scaled by the {what}", True)
+        how = f"noise of {factor:.4g} estimated from the {what}"
+        return NoiseLevel(torch.full_like(data[:1, :1].abs(), factor), how, True)
+    return NoiseLevel(relative * factor, f"noise estimated from the weights, scaled by the {what}", True)
 
 
 def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> float:
     """Standard deviation of white noise in data, in units of `relative` where the noise is not uniform.
 
+    Tiles of 8 x 8 finest diagonal wavelet coefficients are ranked by their mean square. Edges make most of
+    them too large in a sinogram, and with them the median of all coefficients (D. Donoho, I. Johnstone,
+    Biometrika 81 (1994) 425, doi 10.1093/biomet/81.3.425); at a tenth from below lie smooth parts and air,
+    whose mean square is that of noise alone but for the rank, which is known: it is divided out.
+
     Parameters
     ----------
     data : (B, C, ..., rows or views, columns).
     relative : standard deviations up to the factor that is returned, in the shape of the data.
+
+    Raises
+    ------
+    UsageError
+        For fewer than 16 columns.
     """
     if data.is_complex():
         parts = torch.view_as_real(data).movedim(-1, 0)
         return float(sum(estimate(part, relative) ** 2 for part in parts) ** 0.5)
-    d = _details(data, HIGH_PASS)
+    if data.shape[-1] < 16:
+        raise UsageError(f"{data.shape[-1]} columns are too few to estimate the noise; give a noise model.")
+    squares = _details(data, HIGH_PASS).square()
     if relative is not None:
-        squares = [tap**2 for tap in HIGH_PASS]
-        d = d / _details(relative.square(), squares).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
-    return float(d.abs().median()) / 0.6744897501960817
+        squares = squares / _details(relative.square(), [tap**2 for tap in HIGH_PASS])
+    energy, count = _tiles(squares)
+    energy = energy[energy > 0]  # padding holds no noise
+    if energy.numel() == 0:
+        return 0.0
+    # The first decile of chi^2 over its degrees of freedom (Wilson, Hilferty).
+    spread = 2.0 / (9.0 * count)
+    decile = (1.0 - spread - 1.2815515655446004 * spread**0.5) ** 3
+    return float((energy.double().quantile(0.1) / decile).sqrt())
 
 
 def _details(data: torch.Tensor, filter: Any) -> torch.Tensor:
-    """A filter along the last axis, and along the one before it where that is long enough; flat."""
+    """Every second output of a filter along the last axis, and the one before where long enough."""
     taps = torch.tensor(filter, dtype=data.dtype, device=data.device)
-    if data.shape[-1] < 8:
-        raise UsageError(f"{data.shape[-1]} columns are too few to estimate the noise; give a noise model.")
     lines = data.reshape(-1, 1, data.shape[-2], data.shape[-1])
-    d = F.conv2d(lines, taps.reshape(1, 1, 1, -1))
-    if lines.shape[-2] >= 8:
-        d = F.conv2d(d, taps.reshape(1, 1, -1, 1))
-    return d.flatten()
+    d = F.conv2d(lines, taps.reshape(1, 1, 1, -1), stride=(1, 2))
+    return F.conv2d(d, taps.reshape(1, 1, -1, 1), stride=(2, 1)) if lines.shape[-2] >= 8 else d
+
+
+def _tiles(d: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Means over tiles that overlap by half, flat, and the number of coefficients in one."""
+    shape = (min(8, d.shape[-2]), min(8, d.shape[-1]))
+    stride = tuple(max(1, edge // 2) for edge in shape)
+    return F.avg_pool2d(d, shape, stride).flatten(), shape[0] * shape[1]

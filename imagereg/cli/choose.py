@@ -35,7 +35,7 @@ def choose(
         str | None,
         typer.Option(
             "--by",
-            help="discrepancy, gcv, sure, lcurve, held_out, or truth; held_out for scans where not given, sure "
+            help="discrepancy, gcv, sure, lcurve, held_out, or truth; held_out for scans, sure "
             "for images of known noise, gcv for others.",
         ),
     ] = None,

@@ -129,7 +129,9 @@ class GraphLaplacian(Method):
             prior = PowerPrior(graph, alpha, power=2)
         solver = MMGKS(
             rule=rule,
-            noise_norm=noise_norms(measurement, fidelity.weights) if rule == "discrepancy" else (),
+            noise_norm=noise_norms(measurement, getattr(fidelity, "weights", None))
+            if rule == "discrepancy"
+            else (),
             safety=self.safety,
             restart=self.restart,
             tolerance=self.tolerance,

@@ -109,7 +109,7 @@ def largest_response(kernels: torch.Tensor, *, points: int = 64) -> float:
     """An upper bound of sup over frequencies of sum_k |c_k^|^2, within 10 % for filters of up to 7 pixels.
 
     Within pi/d of its maximum M, a trigonometric polynomial of degree d lies above M cos(d t) (M. Riesz,
-    1914), so that M is at most its maximum on `points` points divided by cos(pi d / points), in each variable.
+    1914), so that M is at most its maximum on `points` points divided by cos(pi d / points), in each one.
 
     Parameters
     ----------

@@ -114,6 +114,7 @@ class TV(Prior):
         ahead, before, momentum = z, z, torch.ones(x.shape[0], dtype=x.dtype, device=x.device)
         sigma = 1.0 / (gamma * D.norm**2)
         total = self.iterations if iterations is None else iterations
+        kept, done = z, torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
         for k in range(1, total + 1):
             z = self.dual_step(ahead, primal(ahead), sigma)
             # The gradient test for each item: momentum that points downhill starts anew.
@@ -129,8 +130,12 @@ class TV(Prior):
                 value = g.fn(field)
                 gap = value - (field * z).flatten(1).sum(1)
                 size = value + ((v - x).square() / (2 * gamma)).flatten(1).sum(1)
-                if bool((gap <= self.accuracy * size).all()):
+                # An item keeps what it had when it was done, so that its company makes no difference.
+                now = (gap <= self.accuracy * size) & ~done
+                kept, done = torch.where(_like(now, z), z, kept), done | now
+                if bool(done.all()):
                     break
+        z = torch.where(_like(done, z), kept, z)
         return primal(z), z
 
     def _radii(self, v: torch.Tensor, x: torch.Tensor) -> np.ndarray:

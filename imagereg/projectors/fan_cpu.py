@@ -153,6 +153,6 @@ class FanProjector(StackProjector):
             for major in (0, 1):
                 if (rays.runs[:, 1] == major).any():
                     back_stack(
-                        stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges, rays.columns,
-                        lanes, target, slices[chosen], rays.shape[1],
+                        stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges,
+                        rays.columns, lanes, target, slices[chosen], rays.shape[1],
                     )  # fmt: skip

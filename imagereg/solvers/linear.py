@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -94,10 +94,22 @@ def solve(
     """Steps of conjugate gradients until every item's slope is `tolerance` times the first one."""
     memory = begin(blocks, image, seen)
     for _ in range(iterations):
-        if bool((memory["size"] <= tolerance**2 * memory["first"]).all()):
+        done = (memory["size"] <= tolerance**2 * memory["first"]).flatten()
+        if bool(done.all()):
             break
-        memory = advance(blocks, memory)
+        ahead = advance(blocks, memory)
+        # An item that is done stays as it is, so that its company makes no difference.
+        memory = {name: _kept(done, memory[name], value) for name, value in ahead.items()}
     return memory
+
+
+def _kept(done: torch.Tensor, old: Any, new: Any) -> Any:
+    """`old` for the items that are done and `new` for the others, in tensors and lists of tensors."""
+    if isinstance(new, torch.Tensor):
+        return torch.where(done.reshape(-1, *[1] * (new.ndim - 1)), old, new) if bool(done.any()) else new
+    if isinstance(new, list | tuple):
+        return type(new)(_kept(done, a, b) for a, b in zip(old, new, strict=True))
+    return new
 
 
 def proximal_point(problem: Problem, centre: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:

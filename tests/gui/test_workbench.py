@@ -256,7 +256,11 @@ def test_the_whole_volume_runs_in_a_process_of_its_own(
     )
     *_, last = run_recipe(recipe)
     assert last.result is not None
-    assert np.array_equal(np.asarray(last.result.image), np.asarray(viewer.layers[run.layer].data))
+    # The viewer's process may run another number of threads, which changes the last digits.
+    shown = np.asarray(viewer.layers[run.layer].data)
+    np.testing.assert_allclose(
+        np.asarray(last.result.image), shown, rtol=1e-4, atol=1e-4 * np.abs(shown).max()
+    )
 
 
 def test_errors_arrive_as_one_sentence_in_the_dock(workbench: Any, tmp_path: Path) -> None:

@@ -72,9 +72,7 @@ def test_diamond_stack_centre_and_all_slices(shared: Path) -> None:
 def test_neutron_rings_are_reduced(shared: Path) -> None:
     from imagereg.metrics import ring_energy
 
-    raw = ir.read(
-        shared / "sarepy_neutron" / "sinogram_360_neutron_image.tif", angles="linspace(0,360,459)"
-    )
+    raw = ir.read(shared / "sarepy_neutron" / "sinogram_360_neutron_image.tif", angles="linspace(0,360,459)")
     before = ir.preprocess(raw, [{"flatfield": {"air": 99}}, {"centre": {"column": 245.0}}])
     after = ir.preprocess(before, ["rings"])
     energies = [ring_energy(np.asarray(ir.reconstruct(m, "fbp").image).squeeze()) for m in (before, after)]

@@ -88,20 +88,28 @@ def test_noise_norm_is_that_of_the_model(noise: object) -> None:
 def test_noise_is_estimated_from_the_data_of_a_smooth_image(sigma: float) -> None:
     level = noise_level(Measurement(smooth() + sigma * gauss(1, 1, 96, 96), physics=identity()))
     assert level.estimated
-    assert "MAD" in level.how
-    assert float(level.std.flatten()[0]) == pytest.approx(sigma, rel=0.05)
+    assert "estimated from" in level.how
+    assert float(level.std.flatten()[0]) == pytest.approx(sigma, rel=0.08)
+
+
+def test_edges_do_not_pass_for_noise() -> None:
+    """A picture of blocks, a quarter of its pixels next to an edge."""
+    t = torch.arange(128)
+    stripes = ((t % 8 < 4)[:, None] ^ (t % 12 < 5)[None, :]).double() * (t > 50)[:, None]
+    noisy = stripes[None, None] + 0.05 * gauss(1, 1, 128, 128, seed=12)
+    assert estimate(noisy) == pytest.approx(0.05, rel=0.12)
 
 
 def test_weights_give_the_shape_of_the_noise_and_the_data_its_size() -> None:
     relative = 1 + 4 * torch.rand((1, 1, 96, 96), generator=torch.Generator().manual_seed(0)).double()
     noisy = smooth() + 0.03 * relative * gauss(1, 1, 96, 96, seed=4)
     level = noise_level(Measurement(noisy, physics=identity(), weights=7.0 / relative**2))
-    assert level.chi_square(noisy - smooth()) == pytest.approx(noisy.numel(), rel=0.1)
+    assert level.chi_square(noisy - smooth()) == pytest.approx(noisy.numel(), rel=0.12)
 
 
 def test_complex_noise_counts_both_parts() -> None:
     noisy = torch.complex(gauss(1, 1, 64, 64, seed=5), gauss(1, 1, 64, 64, seed=6)) * 0.2
-    assert estimate(noisy) == pytest.approx(0.2 * 2**0.5, rel=0.06)
+    assert estimate(noisy) == pytest.approx(0.2 * 2**0.5, rel=0.1)
 
 
 def test_data_without_noise_are_refused_in_a_sentence() -> None:

@@ -14,6 +14,8 @@ from imagereg.measurement import Measurement
 from imagereg.methods.registry import method
 from imagereg.physics import GaussianNoise, blur, gaussian_kernel, identity
 
+pytestmark = pytest.mark.slow
+
 
 def blocks(n: int = 64) -> torch.Tensor:
     random = np.random.default_rng(3)

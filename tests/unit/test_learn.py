@@ -57,7 +57,7 @@ def restored(recipe: Recipe, noisy: torch.Tensor) -> torch.Tensor:
         ("tv", "maid", {"smoothing": 2e-3}),
         ("tv", "hoag", {"smoothing": 2e-3}),
         ("space_variant_tv", "hoag", {"smoothing": 2e-3}),
-        ("field_of_experts", "hoag", {"filters": 4, "size": 3}),
+        pytest.param("field_of_experts", "hoag", {"filters": 4, "size": 3}, marks=pytest.mark.unsettled),
     ],
 )
 def test_a_learned_preset_does_in_a_recipe_what_it_did_in_training(

@@ -1,0 +1,70 @@
+"""Held-out views of a scan: what is held out, and what it loses to the best strength."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from imagereg.choose.base import choose, make_rule
+from imagereg.errors import UsageError
+from imagereg.geometry import ParallelBeam, Volume
+from imagereg.measurement import Measurement
+from imagereg.methods.registry import method
+from imagereg.physics import GaussianNoise, tomography
+
+
+@pytest.fixture(scope="module")
+def scan() -> Measurement:
+    """A disc with holes of 64 x 64 pixels, 40 parallel views, noise of 0.3; ready."""
+    place = np.arange(64) - 31.5
+    x, y = np.meshgrid(place, place)
+    image = (np.hypot(x, y) < 28) * 0.6
+    for a in np.arange(6):
+        image[np.hypot(x - 15 * np.cos(a), y - 15 * np.sin(a)) < 3 + a / 2] = 0.1 * a
+    truth = torch.from_numpy(image)[None, None].float()
+    geometry = ParallelBeam(np.linspace(0, np.pi, 40, endpoint=False), 91, pixel=1.0)
+    physics, noise = tomography(geometry, Volume((64, 64), 1.0)), GaussianNoise(0.3)
+    return Measurement(
+        noise.sample(physics.A(truth), seed=0), physics=physics, noise=noise, truth=truth
+    ).ready()
+
+
+def test_every_view_is_held_out_once_and_never_seen_by_its_run(scan: Measurement) -> None:
+    rule = make_rule("held_out", scan, folds=4, used=4)
+    seen = []
+    for fold, (part, held) in enumerate(rule._parts):
+        assert part.geometry.views == part.data.shape[2] == 30
+        assert held.data.shape[2] == 10
+        assert torch.equal(held.data, scan.data[:, :, fold::4])
+        assert np.array_equal(held.physics.geometry.angles, scan.geometry.angles[fold::4])
+        kept = set(part.geometry.angles)
+        assert kept.isdisjoint(held.physics.geometry.angles)
+        assert part.physics.A(scan.truth).shape == part.data.shape
+        seen.extend(held.physics.geometry.angles)
+    assert sorted(seen) == sorted(scan.geometry.angles)
+
+
+def test_the_error_of_the_truth_is_the_noise(scan: Measurement) -> None:
+    rule = make_rule("held_out", scan)
+    for _, held in rule._parts:
+        assert held.error(scan.truth) == pytest.approx(0.3**2, rel=0.15)
+
+
+def test_held_out_views_find_a_strength_near_the_best(scan: Measurement) -> None:
+    vary = {"strength": (1e-3, 1.0)}
+    errors = {}
+    for by in ("truth", "held_out", "discrepancy"):
+        found = choose(method("tv", iterations=120), scan, by, vary)
+        *_, last = found.method.iterate(scan)
+        errors[by] = 10 * math.log10(float((last.image - scan.truth).square().mean()))
+        assert found.evidence["at_the_end"] == []
+    assert errors["held_out"] < errors["truth"] + 0.7
+    assert errors["held_out"] <= errors["discrepancy"]
+
+
+def test_too_few_views_are_refused(scan: Measurement) -> None:
+    with pytest.raises(UsageError, match="40 views are too few for 25 folds"):
+        make_rule("held_out", scan, folds=25)
