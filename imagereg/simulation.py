@@ -57,8 +57,8 @@ def write_raw_scan(
     profile = (
         photons * (0.6 + 0.4 * np.hanning(columns + 20)[10:-10]) * np.linspace(0.95, 1.05, rows)[:, None]
     )
-    response = 1 + 0.01 * random.standard_normal((rows, columns))
-    response[random.random((rows, columns)) < 0.01] *= 0.9
+    response = 1 + 0.004 * random.standard_normal((rows, columns))
+    response[random.random((rows, columns)) < 0.01] *= 0.96
     drift = 1 + 0.01 * np.sin(np.linspace(0, 6, views))[:, None, None]
     dark = 100.0 + 5.0 * random.standard_normal((rows, columns))
     # The response to the object's harder beam differs from the flats': that is what makes rings.

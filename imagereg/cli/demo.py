@@ -14,7 +14,7 @@ from imagereg.errors import UsageError
 def demo(
     output: FolderOption = None,
     size: Annotated[int, typer.Option(min=64, max=2048, help="Detector columns.")] = 320,
-    views: Annotated[int, typer.Option(min=20, max=4000, help="Views over 180 degrees.")] = 120,
+    views: Annotated[int, typer.Option(min=20, max=4000, help="Views over 180 degrees.")] = 180,
     seed: Annotated[int, typer.Option(min=0, help="Seed of phantom and noise.")] = 1,
 ) -> None:
     """Simulate a raw scan of a foam (counts, flats, darks, an axis off centre, rings), then reconstruct it.
@@ -41,23 +41,24 @@ def demo(
     truth, axis = write_raw_scan(scan, columns=size, views=views, seed=seed)
     panels = {"truth": truth[0]}
     figures = []
-    for method in ("fbp", "tv"):
+    for method in ({"name": "fbp"}, {"name": "tv", "strength": 0.1}):
         recipe = Recipe.of_mapping(
             {
                 "input": {"path": str(scan.resolve())},
-                "preprocess": ["outliers", "flatfield", "rings", "centre"],
-                "method": {"name": method},
-                "output": {"folder": str(folder / method)},
+                "preprocess": ["outliers", {"flatfield": {"air_columns": 6}}, "rings", "centre"],
+                "method": method,
+                "output": {"folder": str(folder / str(method["name"]))},
             }
         )
         last = follow(run(recipe))
         assert last.result is not None
         image = np.asarray(last.result.image)[0]
+        name = last.result.provenance["method"]
         centre = last.result.provenance["centre_of_rotation"]
         figures.append(
-            f"{method}: axis on column {centre:.2f} (true {axis:.2f}), PSNR {psnr(image, truth[0]):.1f} dB"
+            f"{name}: axis on column {centre:.2f} (true {axis:.2f}), PSNR {psnr(image, truth[0]):.1f} dB"
         )
-        panels[last.result.provenance["method"].upper()] = image
+        panels[name.upper()] = image
     write_panels(panels, picture)
     typer.echo("\n".join(figures))
     typer.echo(f"picture: {picture}   recipes: {folder}/fbp/recipe.yaml, {folder}/tv/recipe.yaml")
