@@ -37,7 +37,7 @@ def error(image: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("prior", ["tv", "quadratic", "none"])
-@pytest.mark.parametrize("s", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("s", [-1.0, 0.0, pytest.param(1.0, marks=pytest.mark.unsettled)])
 def test_denoising_makes_the_image_better_for_noise_of_that_order(prior: str, s: float) -> None:
     truth = picture()
     noisy = truth + coloured(s, 0.15)
