@@ -5,6 +5,7 @@ Arrays may be NumPy's or torch's, of any number of axes; figures are plain float
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,9 @@ def otsu_threshold(image: Any) -> float:
         apart = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
     apart = np.nan_to_num(apart, nan=-1.0)
     best = np.flatnonzero(apart >= apart.max() * (1 - 1e-12))
-    return float(edges[1:-1][best].mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # two values leave a class empty
+        return float(edges[1:-1][best].mean())
 
 
 def ring_energy(image: Any, *, centre: tuple[float, float] | None = None, width: float = 9.0) -> float:
