@@ -3,17 +3,27 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS := $(VENV)/.documents
 
-.PHONY: demo test setup system clean
+.PHONY: demo test notebooks docs screenshots setup system clean
 
 demo: setup  ## simulate a raw scan, reconstruct it, end with a picture
 	$(BIN)/imagereg demo -o demo-output
 
 test: system setup  ## formatting, types and all tests
-	$(BIN)/ruff check imagereg plugins tests benchmarks
-	$(BIN)/ruff format --check imagereg plugins tests benchmarks
+	$(BIN)/ruff check imagereg plugins tests benchmarks notebooks docs
+	$(BIN)/ruff format --check imagereg plugins tests benchmarks notebooks docs
 	$(BIN)/mypy
 	$(BIN)/pytest -q
+
+notebooks: $(DOCS)  ## run every tutorial, each in a kernel of its own, and refresh the notebooks
+	$(BIN)/python notebooks/execute.py
+
+docs: $(DOCS)  ## the documentation as a site, in build/site; a warning is an error
+	$(BIN)/mkdocs build --strict
+
+screenshots: system setup  ## pictures of the workbench for the documentation, into docs/images
+	$(BIN)/python -m plugins.screenshots docs/images
 
 system:
 	.ci/system-packages
@@ -28,5 +38,9 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check -q -e '.[test]'
 	touch $(STAMP)
 
+$(DOCS): $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check -q -e '.[docs]'
+	touch $(DOCS)
+
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output build

@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from bilevel_quadratic import quadratic
+from scenes import MACHINE
 
-from imagereg.choose.bilevel import LowerLevel, MeanSquaredError, UpperLevel
+from imagereg.choose.bilevel import MeanSquaredError
 from imagereg.choose.field_of_experts import FieldOfExperts
 from imagereg.choose.hoag import HOAG
-from imagereg.choose.hypergradient import hypergradient, solve_lower
+from imagereg.choose.hypergradient import solve_lower
 from imagereg.choose.learn import psnr
 from imagereg.choose.maid import MAID
 from imagereg.choose.smoothed_tv import SmoothedTV
@@ -34,6 +36,7 @@ from imagereg.choose.smoothed_tv import SmoothedTV
 ROOT = Path(__file__).resolve().parents[1]
 SIGMA = 0.1
 EXPERTS, EDGE = 8, 3  # filters of the Field of Experts and their edge in pixels
+FIRST = 0.1  # first step of both: their own moves every logarithm by about 1, which costs thousands of solves
 PICTURES = (
     "astronaut",
     "chelsea",
@@ -90,137 +93,57 @@ def mean_psnr(images: torch.Tensor, truth: torch.Tensor) -> float:
     return float(np.mean([psnr(x, t) for x, t in zip(images, truth, strict=True)]))
 
 
-# ------------------------------------------------------------------ quadratic
-class Quadratic(LowerLevel):
-    """h = 1/2 ||A2 x + A3 t - b2||^2 with A uniform on [0, 1]."""
-
-    def __init__(self, random: np.random.Generator, rows: int, size: int) -> None:
-        self.A1, self.A2, self.A3 = (torch.from_numpy(random.random((rows, size))) for _ in range(3))
-        self.b1, self.b2 = (torch.from_numpy(random.random(rows)) for _ in range(2))
-        self.H, self.J = self.A2.T @ self.A2, self.A2.T @ self.A3
-        eigenvalues = torch.linalg.eigvalsh(self.H)
-        self.convexity, self._smooth = float(eigenvalues[0]), float(eigenvalues[-1])
-        self.data = torch.zeros(size, dtype=torch.float64)
-
-    def energy(self, x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-        """h(x, theta)."""
-        return 0.5 * (self.A2 @ x + self.A3 @ theta - self.b2).square().sum()
-
-    def gradient(self, x: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-        """Gradient in x."""
-        return self.H @ x + self.J @ theta - self.A2.T @ self.b2
-
-    def smoothness(self, theta: torch.Tensor) -> float:
-        """Largest eigenvalue of H."""
-        return self._smooth
-
-    def lipschitz(self, x: torch.Tensor, theta: torch.Tensor) -> tuple[float, float]:
-        """H and J are constant."""
-        return 0.0, 0.0
-
-    def solution(self, theta: torch.Tensor) -> torch.Tensor:
-        """x(theta)."""
-        return torch.linalg.solve(self.H, self.A2.T @ (self.b2 - self.A3 @ theta))
-
-    def least(self) -> float:
-        """min over theta of g(x(theta)), by least squares."""
-        slope = -self.A1 @ torch.linalg.solve(self.H, self.J)
-        offset = self.A1 @ torch.linalg.solve(self.H, self.A2.T @ self.b2) - self.b1
-        theta = torch.linalg.lstsq(slope, -offset[:, None], driver="gelsd").solution[:, 0]
-        return Fit(self).value(self.solution(theta))
-
-
-class Fit(UpperLevel):
-    """g = 1/2 ||A1 x - b1||^2."""
-
-    def __init__(self, of: Quadratic) -> None:
-        self.of = of
-        self.lipschitz = float(torch.linalg.eigvalsh(of.A1.T @ of.A1)[-1])
-
-    def value(self, x: torch.Tensor) -> float:
-        """g(x)."""
-        return float(0.5 * (self.of.A1 @ x - self.of.b1).square().sum())
-
-    def gradient(self, x: torch.Tensor) -> torch.Tensor:
-        """Gradient in x."""
-        return self.of.A1.T @ (self.of.A1 @ x - self.of.b1)
-
-
-def quadratic(draws: int = 500) -> dict[str, Any]:
-    """True error of the hypergradient over its bound, and descent of the exact objective under MAID."""
-    random = np.random.default_rng(0)
-    ratios = []
-    for _ in range(draws):
-        problem = Quadratic(random, 1000, 10)
-        upper, theta = Fit(problem), torch.from_numpy(random.standard_normal(10))
-        accuracy, residual = 10.0 ** random.uniform(-6, 0, 2)
-        start = torch.from_numpy(random.standard_normal(10))
-        found = hypergradient(problem, upper, theta, start=start, accuracy=accuracy, residual=residual)
-        right = upper.gradient(problem.solution(theta))
-        exact = -problem.J.T @ torch.linalg.solve(problem.H, right)
-        ratios.append(float((found.direction - exact).norm()) / found.bound)
-    problem = Quadratic(np.random.default_rng(1), 1000, 10)
-    upper = Fit(problem)
-    objective = [upper.value(problem.solution(torch.zeros(10, dtype=torch.float64)))]
-    inside = True
-    for state in MAID(step=1e-3, grow_accuracy=1.25).iterate(
-        problem, upper, torch.zeros(10, dtype=torch.float64), total=200
-    ):
-        objective.append(upper.value(problem.solution(state.memory["theta"])))
-        inside &= state.values["lower"] <= objective[-1] * (1 + 1e-12) <= state.values["upper"] * (1 + 1e-11)
-    steps = np.diff(objective)
-    return {
-        "draws": draws,
-        "violations": int(sum(r > 1 for r in ratios)),
-        "largest_ratio": max(ratios),
-        "median_ratio": float(np.median(ratios)),
-        "maid_steps": len(steps),
-        "maid_steps_that_increase_f": int((steps > 0).sum()),
-        "f_within_its_bounds": bool(inside),
-        "f_first": objective[0],
-        "f_last": objective[-1],
-        "f_least": problem.least(),
-    }
-
-
 # ------------------------------------------------------------------ one-parameter ROF
-def rof() -> dict[str, Any]:
-    """The learned log strength of smoothed TV against a grid search of the training error."""
-    clean, noisy = training(64)
+def rof(file: Path) -> dict[str, Any]:
+    """The learned log strength of smoothed TV against a grid search of the training error.
+
+    What is in the file already is not done again.
+    """
+    clean, noisy = training(32)
     lower, upper = SmoothedTV(noisy, smoothing=1e-2), MeanSquaredError(clean)
     grid = np.linspace(-6, 0, 121)
-    values, image = [], noisy
-    for t in grid:
-        image = solve_lower(lower, torch.tensor([t]), image, accuracy=1e-3).image
-        values.append(upper.value(image))
-    best = int(np.argmin(values))
-    rows = []
-    for start in (-6.0, -3.0, 0.0):
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if not kept:
+        values, image = [], noisy
+        for t in grid:
+            image = solve_lower(lower, torch.tensor([t]), image, accuracy=1e-3).image
+            values.append(upper.value(image))
+        best = int(np.argmin(values))
+        kept = {"grid_best": float(grid[best]), "grid_step": 0.05, "grid_value": values[best], "runs": []}
+    for start in (-6.0, 0.0):
         for eps in (1e-1, 1e-3, 1e-5):
-            solvers = {"MAID": MAID(accuracy=eps, residual=eps), "HOAG": HOAG(accuracy=eps)}
+            solvers: dict[str, Any] = {
+                "MAID": MAID(accuracy=eps, residual=eps),
+                "HOAG": HOAG(accuracy=eps),
+            }
             for name, solver in solvers.items():
+                key = {"solver": name, "start": start, "eps0": eps}
+                if any(key.items() <= run.items() for run in kept["runs"]):
+                    continue
                 began = time.perf_counter()
                 first = torch.tensor([start], dtype=torch.float64)
                 *_, last = solver.iterate(lower, upper, first, total=40, budget=20_000, tolerance=1e-3)
-                rows.append(
+                kept["runs"].append(
                     {
-                        "solver": name,
-                        "start": start,
-                        "eps0": eps,
+                        **key,
                         "log_strength": float(last.memory["theta"][0]),
-                        "excess": last.values["objective"] / values[best] - 1,
+                        "excess": last.values["objective"] / kept["grid_value"] - 1,
                         "steps": last.iteration,
                         "work": last.values["work"],
                         "finished": last.finished,
                         "seconds": time.perf_counter() - began,
                     }
                 )
-    return {"grid_best": float(grid[best]), "grid_step": 0.05, "grid_value": values[best], "runs": rows}
+                write(file, kept)
+    return kept
 
 
 # ------------------------------------------------------------------ two-parameter TV
-def tv() -> dict[str, Any]:
-    """Training loss and test PSNR against work, theta = (log strength, log smoothing) from (-5, -5)."""
+def tv(file: Path) -> dict[str, Any]:
+    """Training loss and test PSNR against work, theta = (log strength, log smoothing) from (-5, -5).
+
+    What is in the file already is not done again.
+    """
     clean, noisy = training(96)
     upper, lower = MeanSquaredError(clean), SmoothedTV(noisy, isotropic=False)
     true, spoilt = testing(128)
@@ -229,18 +152,23 @@ def tv() -> dict[str, Any]:
         f"MAID {eps:g}": MAID(accuracy=eps, residual=eps) for eps in (1e-1, 1e-3, 1e-5)
     }
     solvers |= {f"HOAG {kind}": HOAG(schedule=kind) for kind in ("quadratic", "cubic", "exponential")}
-    rows, curves = [], {}
+    noise = {"training_psnr": psnr(noisy, clean), "test_psnr": mean_psnr(spoilt, true)}
+    kept: dict[str, Any] = {"noisy": noise, "runs": [], "curves": {}}
+    if file.exists():
+        kept = json.loads(file.read_text())
     for name, solver in solvers.items():
+        if name in kept["curves"]:
+            continue
         began, curve, last = time.perf_counter(), [], None
         first = torch.tensor([-5.0, -5.0], dtype=torch.float64)
-        for last in solver.iterate(lower, upper, first, total=60, budget=4_000):
+        for last in solver.iterate(lower, upper, first, total=60, budget=2_000):
             curve.append([last.values["work"], last.values["objective"]])
         assert last is not None
         seconds = time.perf_counter() - began
         theta = last.memory["theta"]
         result = solve_lower(test, theta, spoilt, accuracy=1e-2).image
-        curves[name] = curve
-        rows.append(
+        kept["curves"][name] = curve
+        kept["runs"].append(
             {
                 "solver": name,
                 "theta": [round(float(t), 4) for t in theta],
@@ -254,8 +182,8 @@ def tv() -> dict[str, Any]:
                 "seconds": seconds,
             }
         )
-    noise = {"training_psnr": psnr(noisy, clean), "test_psnr": mean_psnr(spoilt, true)}
-    return {"noisy": noise, "runs": rows, "curves": curves}
+        write(file, kept)
+    return kept
 
 
 # ------------------------------------------------------------------ Field of Experts
@@ -266,15 +194,15 @@ def foe(name: str, folder: Path, budget: float) -> dict[str, Any]:
     upper, lower = MeanSquaredError(clean), FieldOfExperts(noisy, filters=EXPERTS, size=EDGE)
     test = FieldOfExperts(spoilt, filters=EXPERTS, size=EDGE)
     solver: Any = {
-        "maid": MAID(),
-        "hoag": HOAG(),
-        "hoag_exponential": HOAG(schedule="exponential"),
+        "maid": MAID(step=FIRST),
+        "hoag": HOAG(step=FIRST),
+        "hoag_exponential": HOAG(step=FIRST, schedule="exponential"),
     }[name]
     began, curve, last, looked = time.process_time(), [], None, 0.0
     for last in solver.iterate(lower, upper, lower.first(), total=10_000, budget=budget):
         row = {"work": last.values["work"], "loss": last.values["objective"], "step": last.values["step"]}
         if last.finished or last.values["work"] >= looked:
-            looked = last.values["work"] + budget / 12
+            looked = last.values["work"] + budget / 6
             image = solve_lower(test, last.memory["theta"], spoilt, accuracy=0.1).image
             row["test_psnr"] = mean_psnr(image, true)
             row["training_psnr"] = psnr(last.image, clean)
@@ -348,9 +276,9 @@ def table(folder: Path) -> None:
                 f"  {r['solver']:<18}{r['theta']!s:<21}{r['training_loss']:>8.4f}{r['training_psnr']:>12.3f}"
                 f"{r['test_psnr']:>11.3f}{r['steps']:>7}{r['work']:>8.0f}{r['seconds']:>8.0f}"
             )
-        print("  training loss at work  " + "".join(f"{w:>10}" for w in (250, 500, 1000, 2000, 4000)))
+        print("  training loss at work  " + "".join(f"{w:>10}" for w in (125, 250, 500, 1000, 2000)))
         for name, curve in data["curves"].items():
-            print(f"  {name:<23}" + "".join(f"{_at(curve, w):>10.4f}" for w in (250, 500, 1000, 2000, 4000)))
+            print(f"  {name:<23}" + "".join(f"{_at(curve, w):>10.4f}" for w in (125, 250, 500, 1000, 2000)))
     experts = {key: value for key, value in found.items() if key.startswith("foe_")}
     if experts:
         print(f"\nField of Experts (noisy Set12: {next(iter(experts.values()))['noisy']:.2f} dB)")
@@ -374,7 +302,7 @@ def table(folder: Path) -> None:
         write_curves(
             curves, folder / "foe.png", x="log10 lower-level and adjoint iterations", y="Set12 PSNR / dB"
         )
-    write(folder / "bilevel.json", found)
+    write(folder / "bilevel.json", {"machine": MACHINE, **found})
 
 
 def _at(curve: list[list[float]], work: float) -> float:
@@ -393,7 +321,7 @@ def main() -> None:
     )
     parser.add_argument("piece", choices=("quadratic", "rof", "tv", "foe", "table", "export"))
     parser.add_argument("--solver", choices=("maid", "hoag", "hoag_exponential"), default="maid")
-    parser.add_argument("--budget", type=float, default=6000, help="work of a Field of Experts run")
+    parser.add_argument("--budget", type=float, default=4000, help="work of a Field of Experts run")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "bilevel")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -403,8 +331,9 @@ def main() -> None:
     elif options.piece == "export":
         export(options.solver, options.output)
     elif options.piece != "table":
-        work = {"quadratic": quadratic, "rof": rof, "tv": tv}[options.piece]
-        write(options.output / f"{options.piece}.json", work())
+        file = options.output / f"{options.piece}.json"
+        work = {"quadratic": quadratic, "rof": lambda: rof(file), "tv": lambda: tv(file)}[options.piece]
+        write(file, work())
     table(options.output)
 
 

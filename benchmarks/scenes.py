@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 import imagereg as ir
+from imagereg.choose.runs import Runs
 from imagereg.metrics import psnr, ssim
 
 ROOT = Path(__file__).resolve().parents[1]
+MACHINE = "2 cores, CPU, one thread a process, shared with other work: seconds are upper bounds"
 
 
 def shared() -> Path:
@@ -73,11 +75,16 @@ def scan(physics: Any, truth: torch.Tensor, level: float, seed: int) -> ir.Measu
 
 
 def solve(
-    measurement: ir.Measurement, method: str | ir.Method, **parameters: Any
+    measurement: ir.Measurement, method: str | ir.Method, runs: Runs | None = None, **parameters: Any
 ) -> tuple[torch.Tensor, dict]:
-    """The image, and its figures of merit."""
+    """The image, and its figures of merit; with `runs`, of a ready scan, from the nearest image they know."""
     began = time.perf_counter()
-    state = deque(ir.iterate(measurement, method, **parameters), maxlen=1)[0]
+    if runs is None:
+        states = ir.iterate(measurement, method, **parameters)
+    else:
+        chosen = ir.method(method, **parameters) if isinstance(method, str) else method
+        states = runs.run(chosen, measurement)
+    state = deque(states, maxlen=1)[0]
     return state.image, {
         **figures(state.image, measurement),
         "iterations": state.iteration,
@@ -110,7 +117,7 @@ class Store:
 
     def __init__(self, path: Path, seconds: float = math.inf) -> None:
         self.path, self._end = path, time.monotonic() + seconds
-        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
 
     @property
     def late(self) -> bool:
@@ -126,7 +133,8 @@ class Store:
         row = {**key, **values}
         self.rows.append(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("[\n" + ",\n".join(json.dumps(row) for row in self.rows) + "\n]\n")
+        rows = ",\n".join(json.dumps(row) for row in self.rows)
+        self.path.write_text(f'{{"machine": {json.dumps(MACHINE)}, "rows": [\n{rows}\n]}}\n')
         words = " ".join(f"{name}={_short(value)}" for name, value in row.items())
         print(words, flush=True)
         return row

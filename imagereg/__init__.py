@@ -35,6 +35,7 @@ _HOME = {
     "read": "imagereg.io",
     "reconstruct": "imagereg.engine",
     "run": "imagereg.execution.local",
+    "show": "imagereg.showing",
     "tomography": "imagereg.physics",
     "write": "imagereg.io",
 }

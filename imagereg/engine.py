@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagereg.errors import ResourceError, UsageError
+from imagereg.errors import OutOfMemory, ResourceError, UsageError
+from imagereg.intervals import Request, account_of, request_of, spread_of, states_with_intervals
 from imagereg.methods.base import Method
 from imagereg.methods.registry import method as find_method
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from imagereg.measurement import Measurement
     from imagereg.solvers.base import State
+    from imagereg.uncertainty.spread import Interval, Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,7 @@ class Result:
     provenance : plain values: method, parameters, centre_of_rotation, seconds, metrics, versions, input, ...
     state : the last state, to go on from.
     recipe : the YAML text that makes this result again, where it came from a recipe.
+    spread : what is known of the error of each pixel; None where nothing is.
     """
 
     image: Any
@@ -43,6 +46,40 @@ class Result:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     state: State | None = field(default=None, repr=False)
     recipe: str = field(default="", repr=False)
+    spread: Spread | None = field(default=None, repr=False)
+
+    @property
+    def mean(self) -> Any:
+        """Mean of the samples, None where there are none."""
+        return self.spread.mean if self.spread else None
+
+    @property
+    def std(self) -> Any:
+        """Standard deviation of each pixel, None where it is not known."""
+        return self.spread.std if self.spread else None
+
+    @property
+    def samples(self) -> Any:
+        """Samples of the image, along a first axis of their own; None where there are none."""
+        return self.spread.samples if self.spread else None
+
+    def interval(self, level: float | None = None) -> Interval:
+        """Lower and upper end for each pixel; it says whether a calibration stands behind its level.
+
+        Parameters
+        ----------
+        level : between 0 and 1; the one that was asked for with the run where not given.
+
+        Raises
+        ------
+        UsageError
+            When the result knows nothing of its error, or not at this level.
+        """
+        if self.spread is None:
+            raise UsageError(
+                "this result knows nothing of its error; reconstruct with uncertainty='bootstrap'."
+            )
+        return self.spread.interval(level)
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -105,6 +142,7 @@ def iterate(
     device: str = "auto",
     precision: str = "float32",
     seed: int = 0,
+    uncertainty: Request = None,
     **parameters: Any,
 ) -> Iterator[State]:
     """Reconstruct step by step: one `State` an iteration, to look at, keep, or stop when one likes.
@@ -116,6 +154,8 @@ def iterate(
     device : 'auto', 'cpu', 'cuda' or 'cuda:N'.
     precision : 'float32' or 'float64'.
     seed : seed of everything random inside the method.
+    uncertainty : where a spread comes from, 'bootstrap' or the values of a recipe's section (see
+        `imagereg.recipe.Uncertainty`); the last state then holds intervals.
     parameters : parameters of the method by name.
 
     Raises
@@ -125,7 +165,8 @@ def iterate(
     """
     import torch
 
-    chosen = find_method(method, **parameters)
+    chosen = _seeded(find_method(method, **parameters), seed)
+    request = request_of(uncertainty)
     refusal = chosen.refusal(measurement)
     if refusal:
         raise UsageError(f"{refusal}.")
@@ -134,7 +175,7 @@ def iterate(
         # Seeding here and restoring at the end keeps the caller's own random numbers as they were.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            states = chosen.iterate(ready)
+            states = states_with_intervals(chosen, ready, request, seed)
             held = torch.random.get_rng_state()
         while True:
             with torch.random.fork_rng(devices=[]):
@@ -146,6 +187,13 @@ def iterate(
             yield state
 
 
+def _seeded(chosen: Method, seed: int) -> Method:
+    """The method with `seed` as its own, where it has one and it was not chosen."""
+    if seed and "seed" in type(chosen).model_fields and "seed" not in chosen.model_fields_set:
+        return chosen.model_copy(update={"seed": seed})
+    return chosen
+
+
 def reconstruct(
     measurement: Measurement,
     method: str | Method = "fbp",
@@ -153,6 +201,7 @@ def reconstruct(
     device: str = "auto",
     precision: str = "float32",
     seed: int = 0,
+    uncertainty: Request = None,
     **parameters: Any,
 ) -> Result:
     """Reconstruct (or denoise, deblur, ...) and return the image with its history and provenance.
@@ -163,11 +212,14 @@ def reconstruct(
 
     from imagereg.provenance import describe
 
-    chosen = find_method(method, **parameters)
+    chosen = _seeded(find_method(method, **parameters), seed)
+    request = request_of(uncertainty)
     began = time.perf_counter()
     recorder = Recorder()
     last: State | None = None
-    for last in iterate(measurement, chosen, device=device, precision=precision, seed=seed):
+    for last in iterate(
+        measurement, chosen, device=device, precision=precision, seed=seed, uncertainty=request
+    ):
         recorder.look(last)
     if last is None:
         raise UsageError(f"{chosen.name} gave no image: let it take at least one iteration.")
@@ -175,8 +227,12 @@ def reconstruct(
     seconds = time.perf_counter() - began
     image = measurement.from_tensor(last.image)
     provenance = describe(measurement, chosen, last, seconds={"reconstruct": seconds}, seed=seed)
+    told = account_of(last.memory.get("uncertainty"), request)
+    if told is not None:
+        provenance["uncertainty"] = told
     voxel, unit = grid_of(measurement)
-    return Result(image, voxel, unit, history, provenance, last)
+    spread = spread_of(last, measurement, image)
+    return Result(image, voxel, unit, history, provenance, last, spread=spread)
 
 
 def grid_of(measurement: Measurement) -> tuple[tuple[float, ...], str]:
@@ -187,7 +243,9 @@ def grid_of(measurement: Measurement) -> tuple[tuple[float, ...], str]:
     if geometry is None:
         return measurement.pixel, measurement.unit or ("pixel" if not measurement.pixel else "")
     volume = volume or Volume.fit(geometry)
-    if volume.ndim == 2 and measurement.rows > 1:
+    # One row of a detector with rows is a stack of one slice.
+    stacked = measurement.rows > 1 or (measurement.framed and len(measurement.data.shape) == 3)
+    if volume.ndim == 2 and stacked:
         return (geometry.row_edge / geometry.magnification, *volume.edges), "mm"
     return volume.edges, "mm"
 
@@ -231,8 +289,13 @@ def _out_of_memory(chosen: Method) -> Iterator[None]:
 
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ResourceError(
+    except (MemoryError, RuntimeError) as error:
+        # torch has a class of its own for what a GPU lacks, and only words for what the CPU lacks.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(
+            error
+        ):
+            raise
+        raise OutOfMemory(
             f"{chosen.name} ran out of memory ({str(error).splitlines()[0] or 'no detail'}); take fewer rows "
             "at a time (execution.slab), bin the data (step 'bin'), or use the cpu."
         ) from error

@@ -33,6 +33,10 @@ class ResourceError(ImageregError, RuntimeError):
     exit_code = 4
 
 
+class OutOfMemory(ResourceError):
+    """An allocation failed; a smaller piece of the same work may succeed."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean 'x'?' for the closest known word, or '; known: a, b, c' where none is close."""
     words = list(known)

@@ -115,10 +115,16 @@ class Measurement:
     # ------------------------------------------------------------------ layout
     @property
     def framed(self) -> bool:
-        """True where the data lie as files hold them, False for tensors in deepinv's shapes."""
+        """True where the data lie as files hold them, False for tensors in deepinv's shapes.
+
+        A tensor of fewer axes that comes with a physics holds measurements of deepinv, (B, M).
+        """
         if self.axes.endswith("C"):
             return True
-        return len(self.data.shape) < 4 and not (self.physics is not None and self.geometry is None)
+        if len(self.data.shape) >= 4:
+            return False
+        measured = self.physics is not None and self.geometry is None
+        return not (measured and type(self.data).__module__.partition(".")[0] == "torch")
 
     @property
     def coupled(self) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def middle(image: NDArray[Any]) -> NDArray[Any]:
@@ -52,7 +55,23 @@ def write_panels(
     columns: int = 4,
     label: str = "",
 ) -> Path:
-    """Write the middle slices of several images as one PNG.
+    """Write the middle slices of several images as one PNG (parameters as for `panels`)."""
+    figure = panels(images, voxel=voxel, unit=unit, shared_scale=shared_scale, columns=columns, label=label)
+    return _save(figure, Path(path))
+
+
+def panels(
+    images: Mapping[str, NDArray[Any]],
+    *,
+    voxel: Sequence[float] = (),
+    unit: str = "",
+    shared_scale: bool = True,
+    columns: int = 4,
+    label: str = "",
+    dpi: int = 110,
+    scale: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw the middle slices of several images side by side.
 
     Parameters
     ----------
@@ -60,6 +79,8 @@ def write_panels(
     voxel : edges in `unit` in the order of the axes, for a scale bar.
     columns : panels in a row at most.
     label : what the grey values are, for the grey bar.
+    dpi : pixels an inch; a panel is 4.6 inches wide.
+    scale : grey values of black and white of all; those of the first image where not given.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -69,9 +90,9 @@ def write_panels(
     across = min(columns, len(pictures))
     down = -(-len(pictures) // across)
     aspect = first.shape[0] / first.shape[1]
-    figure = Figure(figsize=(4.6 * across + 0.4, 4.0 * down * min(2.0, max(0.4, aspect)) + 0.5), dpi=110)
+    figure = Figure(figsize=(4.6 * across + 0.4, 4.0 * down * min(2.0, max(0.4, aspect)) + 0.5), dpi=dpi)
     FigureCanvasAgg(figure)
-    scale = grey_range(first)
+    scale = scale or grey_range(first)
     axes = figure.subplots(down, across, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -84,7 +105,7 @@ def write_panels(
         if voxel:
             _scale_bar(axis, picture.shape, float(voxel[-1]), unit)
     figure.tight_layout()
-    return _save(figure, Path(path))
+    return figure
 
 
 def write_curves(

@@ -47,7 +47,7 @@ def describe(
     warnings = list(measurement.notes)
     return {
         "imagereg": imagereg.__version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": _now(),
         "method": method.name,
         "parameters": method.model_dump(mode="json"),
         "finished": state.finished if state else "",
@@ -64,6 +64,17 @@ def describe(
         "versions": versions(),
         "notes": warnings,
     }
+
+
+def mark_end(account: dict[str, Any], seconds: Mapping[str, float]) -> None:
+    """Enter in an account what is known at the end only: when it was, how long it took, how much memory."""
+    account["created"] = _now()
+    account["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
+    account["peak_memory_mb"] = max(account["peak_memory_mb"], round(peak_memory() / 2**20, 1))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def metrics_of(measurement: Measurement, state: State | None, *, image: Any = None) -> dict[str, float]:

@@ -102,12 +102,27 @@ class Execution(Parameters):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["float32", "float64"] = Field("float32", description="floating-point precision")
     backend: Literal["auto", "numba", "astra_cuda"] = Field("auto", description="projectors")
-    threads: int | None = Field(None, ge=1, description="CPU threads; all cores where not given")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; all cores where not given; a result's recipe says how many"
+    )
     seed: int = Field(0, ge=0, description="seed of everything random")
     slab: int | None = Field(
         None, ge=1, description="rows reconstructed at a time; from the memory if not given"
     )
     memory: float = Field(0.5, gt=0, le=1, description="share of the machine's memory to use")
+
+
+class Uncertainty(Parameters):
+    """How sure the image is: where its spread comes from, and how wide its intervals are."""
+
+    source: Literal["bootstrap", "noise", "seeds", "method"] = Field(
+        "bootstrap",
+        description="bootstrap: over the views of scans, noise for images; noise: the fit with new noise; "
+        "seeds: the method's own randomness; method: what the method itself says",
+    )
+    runs: int = Field(20, ge=2, le=10_000, description="runs of the method, each on resampled data")
+    level: float = Field(0.9, gt=0, lt=1, description="part of the pixels that intervals are to cover")
+    calibration: Path | None = Field(None, description="file of `imagereg calibrate`")
 
 
 class Choice(BaseModel):
@@ -144,16 +159,17 @@ class Recipe(Parameters):
     )
     physics: Physics = Physics()
     method: Choice = Field(Choice(), validate_default=False)
+    uncertainty: Uncertainty | None = Field(None, description="intervals beside the image; none if not given")
     output: Output = Output()
     execution: Execution = Execution()
 
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, values: Any) -> Any:
-        """Take `input: scan.h5` and `method: tv` as they are meant."""
+        """Take `input: scan.h5`, `method: tv` and `uncertainty: bootstrap` as they are meant."""
         if isinstance(values, Mapping):
             values = dict(values)
-            for key, name in (("input", "path"), ("method", "name")):
+            for key, name in (("input", "path"), ("method", "name"), ("uncertainty", "source")):
                 if isinstance(values.get(key), str | Path):
                     values[key] = {name: values[key]}
             if isinstance(values.get("preprocess"), str):
@@ -218,8 +234,12 @@ class Recipe(Parameters):
         physics = self.physics.model_copy(
             update={"kernel": anchored(self.physics.kernel), "mask": anchored(self.physics.mask)}
         )
+        uncertainty = self.uncertainty
+        if uncertainty is not None:
+            uncertainty = uncertainty.model_copy(update={"calibration": anchored(uncertainty.calibration)})
         return self.model_copy(
             update={
+                "uncertainty": uncertainty,
                 "input": self.input.model_copy(update={"path": anchored(self.input.path)}),
                 "output": self.output.model_copy(update={"folder": anchored(self.output.folder)}),
                 "physics": physics,
@@ -250,7 +270,10 @@ class Recipe(Parameters):
             for part in path[:-1]:
                 child = node.setdefault(part, {})
                 if not isinstance(child, dict):
-                    raise UsageError(f"--set {key}: {part!r} has nothing below it.")
+                    form = "preprocess.STEP.PARAMETER" if part == "preprocess" else "SECTION.KEY"
+                    raise UsageError(
+                        f"--set {key}: {part!r} has nothing of that name below it; write {form}."
+                    )
                 node = child
             node[path[-1]] = value
         return type(self).of_mapping(plain, where="")

@@ -45,6 +45,12 @@ def schema() -> dict[str, Any]:
         "items": {"anyOf": listed},
     }
     document["properties"]["input"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Input"}]}
+    section = {"$ref": "#/$defs/Uncertainty"}
+    sources = document["$defs"]["Uncertainty"]["properties"]["source"]["enum"]
+    document["properties"]["uncertainty"] = {
+        "description": "intervals beside the image: a source, or a source with its settings",
+        "anyOf": [{"enum": sources}, section, {"type": "null"}],
+    }
     _hoist_definitions(document)
     return document
 

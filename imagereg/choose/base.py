@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from imagereg.choose.discrepancy import Discrepancy
+from imagereg.choose.equivalent_freedom import EquivalentFreedom
 from imagereg.choose.gcv import GCV
 from imagereg.choose.held_out import HeldOut
 from imagereg.choose.lcurve import LCurve
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Discrepancy, GCV, HeldOut, LCurve, SURE, Truth)}
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule for rule in (Discrepancy, EquivalentFreedom, GCV, HeldOut, LCurve, SURE, Truth)
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ def choose(
     ----------
     method : the method, with every other parameter as it shall be.
     measurement : data that are ready (`imagereg.engine.prepare`): tensors, physics built.
-    by : 'discrepancy', 'gcv', 'sure', 'lcurve', 'held_out', or 'truth' for studies.
+    by : 'discrepancy', 'equivalent_freedom', 'gcv', 'sure', 'lcurve', 'held_out', or 'truth' for studies.
     vary : parameter to (low, high), or to None for a factor of 100 to both sides of its present value; the
         method's main parameter where nothing is given. More than one for rules that minimise.
     seed : seed of the method's and the rule's random numbers.

@@ -16,8 +16,9 @@ class FieldOfExperts(LowerLevel):
     """h = 1/2 ||x - y||^2 + e^t0 sum_k e^a_k sum_i sqrt((c_k * x)_i^2 + e^(2 n_k)).
 
     theta = (t0, a_1..a_K, n_1..n_K, c_1..c_K), d = 1 + 2K + K size^2; responses c_k * x are taken where the
-    filter lies within the image. Roth, Black, "Fields of Experts", 2009, doi 10.1007/s11263-008-0197-6; as a
-    bilevel problem Chen, Ranftl, Pock, 2014, doi 10.1109/TIP.2014.2299065.
+    filter lies within the image. The mean of each filter is taken off, so that what is learned on images in
+    [0, 1] holds for any other zero of the grey scale. Roth, Black, "Fields of Experts", 2009, doi
+    10.1007/s11263-008-0197-6; as a bilevel problem Chen, Ranftl, Pock, 2014, doi 10.1109/TIP.2014.2299065.
 
     Parameters
     ----------
@@ -41,7 +42,9 @@ class FieldOfExperts(LowerLevel):
         """t0 (), a (K,), n (K,), c (K, 1, size, size) of a vector theta."""
         k = self.filters
         shape = (k, 1, self.size, self.size)
-        return theta[0], theta[1 : k + 1], theta[k + 1 : 2 * k + 1], theta[2 * k + 1 :].reshape(shape)
+        c = theta[2 * k + 1 :].reshape(shape)
+        c = c - c.mean((-2, -1), keepdim=True)
+        return theta[0], theta[1 : k + 1], theta[k + 1 : 2 * k + 1], c
 
     def first(
         self, *, seed: int | None = None, strength: float = -5.0, smoothing: float = -4.0

@@ -85,33 +85,35 @@ class _Held:
 
 
 def _split_views(measurement: Measurement, folds: int, fold: int, seed: int) -> tuple[Measurement, _Held]:
-    geometry, volume = measurement.geometry, measurement.volume
+    geometry = measurement.geometry
     assert geometry is not None
-    assert volume is not None
     if geometry.views < 2 * folds:
         raise UsageError(f"held_out: {geometry.views} views are too few for {folds} folds; give fewer folds.")
     held = torch.zeros(geometry.views, dtype=torch.bool)
     held[fold::folds] = True
-    kept = ~held
+    part, rest = take_views(measurement, ~held), take_views(measurement, held)
+    return part, _Held(rest.physics, rest.data, rest.weights)
 
-    def physics_of(views: torch.Tensor) -> Any:
-        from imagereg.physics import tomography
 
-        data = measurement.data
-        return tomography(geometry[views.numpy()], volume, device=data.device, dtype=data.dtype)
+def take_views(measurement: Measurement, views: torch.Tensor) -> Measurement:
+    """A ready scan in some of its views, by number (one may come twice) or by a mask, with its physics."""
+    from imagereg.physics import tomography
 
-    def take(tensor: torch.Tensor | None, views: torch.Tensor) -> Any:
+    geometry, volume, data = measurement.geometry, measurement.volume, measurement.data
+    assert geometry is not None
+    assert volume is not None
+    geometry = geometry[views.numpy()]
+
+    def take(tensor: torch.Tensor | None) -> Any:
         return None if tensor is None else tensor[:, :, views.to(tensor.device)].contiguous()
 
-    part = replace(
+    return replace(
         measurement,
-        data=take(measurement.data, kept),
-        weights=take(measurement.weights, kept),
-        geometry=geometry[kept.numpy()],
-        physics=physics_of(kept),
+        data=take(data),
+        weights=take(measurement.weights),
+        geometry=geometry,
+        physics=tomography(geometry, volume, device=data.device, dtype=data.dtype),
     )
-    rest = _Held(physics_of(held), take(measurement.data, held), take(measurement.weights, held))
-    return part, rest
 
 
 def _split_entries(measurement: Measurement, folds: int, fold: int, seed: int) -> tuple[Measurement, _Held]:

@@ -39,8 +39,9 @@ class Runs:
 
     A pre-estimate (parameter `psi`, phase 'pre-estimate') does not depend on what is varied: it is made once
     for each measurement. A method that minimises a penalty, and whose stopping rule can be asked for
-    (`rule`), starts from the image of the trial nearest to it: the minimum does not depend on the start.
-    Where the number of iterations is what regularises, every run starts anew.
+    (`rule`), starts from the image of the trial nearest to it, and from its dual variables where the solver
+    can take them (`carried`) and the trial was one of the last two: the minimum does not depend on the
+    start. Where the number of iterations is what regularises, every run starts anew.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class Runs:
         if last is None:
             raise UsageError(f"{method.name} gave no image: let it take at least one iteration.")
         image = last.image.detach()
-        known.results.append((method, image))
+        known.keep(method, last)
         with torch.no_grad():
             return Outcome(image, measurement.physics.A(image), last)
 
@@ -79,10 +80,19 @@ class _Known:
     def __init__(self, measurement: Measurement) -> None:
         self.measurement = measurement
         self.estimate: torch.Tensor | None = None
-        self.results: list[tuple[Method, torch.Tensor]] = []
+        self.results: list[tuple[Method, State]] = []
 
-    def nearest(self, method: Method) -> torch.Tensor | None:
-        """The image of the trial whose parameters are nearest, ratios counting for positive ones."""
+    def keep(self, method: Method, state: State) -> None:
+        """Remember where a trial ended; what its solver knew besides the image, for the last two trials."""
+        bare = State(state.image.detach(), state.iteration)
+        self.results = [
+            *((m, State(s.image, s.iteration)) for m, s in self.results[:-1]),
+            *self.results[-1:],
+            (method, state if hasattr(state.solver, "carried") else bare),
+        ]
+
+    def nearest(self, method: Method) -> State | None:
+        """The end of the trial whose parameters are nearest, ratios counting for positive ones."""
         ranked = sorted(self.results, key=lambda result: _distance(method, result[0]))
         return ranked[0][1] if ranked else None
 
@@ -99,15 +109,20 @@ def _distance(a: Method, b: Method) -> float:
 def _warm(method: Method, measurement: Measurement, known: _Known) -> Iterator[State]:
     """The states of a method, the solver being started from the nearest image where that is the same."""
     states = method.iterate(measurement)
-    start, rule = known.nearest(method), getattr(method, "rule", None)
+    near, rule = known.nearest(method), getattr(method, "rule", None)
     for state in states:
         problem, solver = state.problem, state.solver
         ready = not state.phase and not state.finished and problem is not None and bool(problem.priors)
-        if start is None or not callable(rule) or not ready or start.shape != state.image.shape:
+        if near is None or not callable(rule) or not ready or near.image.shape != state.image.shape:
             yield state
             continue
         assert problem is not None
-        yield from iterate(solver, problem, total=state.total or 1, start=start, stop=rule(solver))
+        resume = None
+        if near.solver is not None and type(near.solver) is type(solver):
+            with torch.no_grad():
+                resume = State(near.image, 0, memory=solver.carried(problem, near.memory))
+        total, stop = state.total or 1, rule(solver)
+        yield from iterate(solver, problem, total=total, start=near.image, stop=stop, resume=resume)
         return
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import imagereg
-from imagereg.cli import choose, demo, look, make, run
+from imagereg.cli import calibrate, choose, demo, look, make, many, run, train
 
 app = typer.Typer(
     name="imagereg",
@@ -40,8 +40,13 @@ ANY_FLAG = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("init")(make.init)
 app.command("check", context_settings=ANY_FLAG)(run.check)
 app.command("run", context_settings=ANY_FLAG)(run.run)
+app.command("batch")(many.batch)
+app.command("sweep", context_settings=ANY_FLAG)(many.sweep)
 app.command("choose", context_settings=ANY_FLAG)(choose.choose)
 app.command("learn")(choose.learn)
+app.command("calibrate")(calibrate.calibrate)
+app.command("train")(train.train)
+app.command("models")(train.models)
 app.command("center")(look.center)
 app.command("info")(look.info)
 app.command("list")(look.list_things)

@@ -15,6 +15,7 @@ from imagereg.cli.options import (
     HintOption,
     JsonOption,
     MethodOption,
+    OverwriteOption,
     RowsOption,
     SetOption,
     SourceArgument,
@@ -35,8 +36,8 @@ def choose(
         str | None,
         typer.Option(
             "--by",
-            help="discrepancy, gcv, sure, lcurve, held_out, or truth; held_out for scans, sure "
-            "for images of known noise, gcv for others.",
+            help="discrepancy, equivalent_freedom, gcv, sure, lcurve, held_out, or truth; for scans "
+            "equivalent_freedom where the noise is known, else held_out; for images sure, else gcv.",
         ),
     ] = None,
     vary: Annotated[
@@ -54,9 +55,7 @@ def choose(
     rows: RowsOption = None,
     views: ViewsOption = None,
     output: FolderOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Allow an earlier choice to be replaced.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Choose a parameter of a method from the data: the value, the curve behind it, the recipe with it.

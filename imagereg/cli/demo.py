@@ -45,7 +45,12 @@ def demo(
         recipe = Recipe.of_mapping(
             {
                 "input": {"path": str(scan.resolve())},
-                "preprocess": ["outliers", {"flatfield": {"air_columns": 6}}, "rings", "centre"],
+                "preprocess": [
+                    "outliers",
+                    {"flatfield": {"air_columns": 6}},
+                    {"rings": {"size": 3}},
+                    "centre",
+                ],
                 "method": method,
                 "output": {"folder": str(folder / str(method["name"]))},
             }

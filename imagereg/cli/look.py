@@ -66,7 +66,7 @@ def center(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Find the centre of rotation: three estimators vote, with an interval."""
+    """Find the centre of rotation: estimators vote, with an interval."""
     from imagereg.io import read
     from imagereg.preprocessing import default_steps, find_centre, preprocess
     from imagereg.recipe import parse_slice
@@ -152,14 +152,14 @@ def compare(
     from imagereg.metrics import all_metrics
     from imagereg.preview import write_panels
 
-    images = {str(path): _image(path) for path in (first, second)}
+    images = {str(path): image_of(path) for path in (first, second)}
     shapes = {array.shape for array in images.values()}
     if len(shapes) > 1:
         raise UsageError(f"{first} and {second} differ in shape: {' and '.join(map(str, sorted(shapes)))}.")
     a, b = images.values()
     report = {"first_to_second": all_metrics(a, b)}
     if truth is not None:
-        reference = _image(truth)
+        reference = image_of(truth)
         if reference.shape != a.shape:
             raise UsageError(f"{truth} has shape {reference.shape} and the images {a.shape}.")
         report = {name: all_metrics(array, reference) for name, array in images.items()} | report
@@ -190,15 +190,13 @@ def doctor(json: JsonOption = False) -> None:
         typer.echo(f"{'ok  ' if row.good else 'MISS'}  {row.name:<22}{row.value}")
 
 
-def _image(path: Path) -> Any:
+def image_of(path: Path) -> Any:
     """The image in a file, or that of a run's output folder."""
     import numpy as np
 
+    from imagereg.execution.campaign import image_in
+    from imagereg.execution.ledger import FINISHED
     from imagereg.io import read
 
-    if path.is_dir():
-        for name in ("image.tif", "image.ome.zarr", "image.h5", "image.npy"):
-            if (path / name).exists():
-                path = path / name
-                break
-    return np.asarray(read(path).data[...], dtype=np.float64)
+    data = image_in(path) if (path / FINISHED).exists() else read(path).data
+    return np.asarray(data[...], dtype=np.float64)

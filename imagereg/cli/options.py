@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from imagereg.errors import UsageError
 
 if TYPE_CHECKING:
+    from imagereg.execution.reports import Executor
     from imagereg.measurement import Measurement
     from imagereg.recipe import Recipe
 
@@ -30,7 +31,12 @@ SetOption = Annotated[
 ]
 StepOption = Annotated[
     list[str] | None,
-    typer.Option("--step", "-p", metavar="STEP", help="Preprocessing step, in order; 'none' for none."),
+    typer.Option(
+        "--step",
+        "-p",
+        metavar="STEP",
+        help="Preprocessing step, in order: centre, or rings:size=31 with its parameters; 'none' for none.",
+    ),
 ]
 HintOption = Annotated[
     list[str] | None,
@@ -38,7 +44,30 @@ HintOption = Annotated[
 ]
 RowsOption = Annotated[str | None, typer.Option("--rows", help="Detector rows (slices) to take, start:stop.")]
 ViewsOption = Annotated[str | None, typer.Option("--views", help="Views to take, start:stop:step.")]
-FolderOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.")]
+_FOLDER = typer.Option("--output", "-o", help="Folder for the results.")
+FolderOption = Annotated[Path | None, _FOLDER]
+CampaignOption = Annotated[Path, _FOLDER]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Allow existing results to be replaced.")]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", "-w", min=1, help="Processes; the cores are divided among them.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster: tcp://node:8786."),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="KIND",
+        help="Run on --workers batch jobs of slurm, pbs, sge or lsf; ~/.config/dask/jobqueue.yaml says what "
+        "a job has.",
+    ),
+]
+ResourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--resource", metavar="NAME=N", help="What a job takes of a Dask worker: GPU=1."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for other programs.")]
 
 
@@ -50,13 +79,22 @@ def assignments(words: Sequence[str] | None, *, flag: str = "--set") -> dict[str
     UsageError
         When a word is not KEY=VALUE.
     """
-    found = {}
+    return {key: value_of(text) for key, text in words_by_key(words, flag=flag, example="strength=0.02")}
+
+
+def words_by_key(words: Sequence[str] | None, *, flag: str, example: str) -> Iterator[tuple[str, str]]:
+    """("strength", "0.02") from ["strength=0.02"]; the example helps whoever wrote something else.
+
+    Raises
+    ------
+    UsageError
+        When a word is not KEY=VALUE.
+    """
     for word in words or ():
         key, sign, text = word.partition("=")
         if not sign or not key.strip():
-            raise UsageError(f"{flag} {word!r}: write KEY=VALUE, for example strength=0.02.")
-        found[key.strip()] = value_of(text)
-    return found
+            raise UsageError(f"{flag} {word!r}: write KEY=VALUE, for example {example}.")
+        yield key.strip(), text
 
 
 def flags(words: Sequence[str]) -> dict[str, Any]:
@@ -145,7 +183,42 @@ def build_recipe(
     if folder is not None:
         changes["output.folder"] = str(folder.resolve())
     changes.update(settings or {})
+    if changes.get("uncertainty.calibration"):
+        # Paths in a recipe are relative to its folder, those of a command line to where one stands.
+        changes["uncertainty.calibration"] = str(Path(changes["uncertainty.calibration"]).resolve())
     return recipe.with_values(changes) if changes else recipe
+
+
+def executor_of(
+    workers: int, scheduler: str | None, cluster: str | None, resource: Sequence[str] | None
+) -> Executor:
+    """Where many jobs run: in this process, in several, on a Dask cluster, or in a batch system.
+
+    Raises
+    ------
+    UsageError
+        When the options do not go together.
+    """
+    from imagereg.execution.reports import InProcess
+
+    needs = assignments(resource, flag="--resource")
+    if cluster is not None:
+        from imagereg.execution.queues import QueueCluster
+
+        if scheduler is not None:
+            raise UsageError("--cluster starts a scheduler of its own; give that or --scheduler.")
+        return QueueCluster(cluster, workers, needs)
+    if scheduler is not None:
+        from imagereg.execution.cluster import DaskCluster
+
+        return DaskCluster(scheduler, needs)
+    if needs:
+        raise UsageError("--resource is what a Dask worker has; give a --scheduler or --cluster with it.")
+    if workers == 1:
+        return InProcess()
+    from imagereg.execution.processes import Processes
+
+    return Processes(workers)
 
 
 def is_recipe(source: Path) -> bool:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from imagereg.cli.options import (
+    ClusterOption,
     FolderOption,
     HintOption,
     JsonOption,
     MethodOption,
+    OverwriteOption,
+    ResourceOption,
     RowsOption,
+    SchedulerOption,
     SetOption,
     SourceArgument,
     StepOption,
     ViewsOption,
+    WorkersOption,
     assignments,
     build_recipe,
+    executor_of,
     flags,
 )
 
@@ -33,11 +40,20 @@ def run(
     rows: RowsOption = None,
     views: ViewsOption = None,
     output: FolderOption = None,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option(
+            help="Intervals beside the image, from bootstrap, noise, seeds or method; more with --set "
+            "uncertainty.runs=20, uncertainty.level=0.9, uncertainty.calibration=FILE."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Allow existing results to be replaced.")
-    ] = False,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    cluster: ClusterOption = None,
+    resource: ResourceOption = None,
+    overwrite: OverwriteOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check and show what it would take.")
     ] = False,
@@ -48,6 +64,8 @@ def run(
 
     Parameters of the method may be given as flags: imagereg run scan.h5 --method tv --strength 0.02
     """
+    if uncertainty is not None:
+        settings = [*(settings or []), f"uncertainty.source={uncertainty}"]
     if dry_run:
         check(context, source, method, settings, step, hint, rows, views, json)
         return
@@ -66,10 +84,20 @@ def run(
     from imagereg.execution.ledger import FINISHED
     from imagereg.execution.local import run as run_recipe
 
+    if json:
+        # Who reads the events cancels by an interrupt, which shells let their background jobs ignore.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(recipe.output.folder)
     if output is None and not overwrite and (folder / FINISHED).exists():
         recipe = recipe.with_values({"output.folder": str(_next_free(folder))})
-    last = follow(run_recipe(recipe, overwrite=overwrite), as_json=json, quiet=quiet)
+    if workers == 1 and scheduler is None and cluster is None:
+        events = run_recipe(recipe, overwrite=overwrite)
+    else:
+        from imagereg.execution.spread import run_spread
+
+        executor = executor_of(workers, scheduler, cluster, resource)
+        events = run_spread(recipe, executor, overwrite=overwrite)
+    last = follow(events, as_json=json, quiet=quiet)
     if json or quiet or last.result is None:
         return
     _summary(last.result, Path(recipe.output.folder))
@@ -148,6 +176,10 @@ def _next_free(folder: Path) -> Path:
 def _summary(result: Any, folder: Path) -> None:
     """What a person wants to know at the end."""
     account = result.provenance
+    told = account.get("uncertainty")
+    if told is not None:
+        trust = f"calibrated: {told['guarantee']}" if told["calibrated"] else "not calibrated"
+        typer.echo(f"{told['level']:.0%} interval        {told['meaning']}; {trust}")
     centre = account.get("centre_of_rotation")
     if centre is not None:
         typer.echo(f"centre of rotation  column {centre:.2f}")

@@ -58,9 +58,9 @@ def part_of(recipe: Recipe, *, slices: int = 1) -> tuple[Recipe, Measurement]:
 
 
 def default_rule(measurement: Measurement) -> str:
-    """held_out for scans; for images sure where the noise is known, else gcv."""
+    """equivalent_freedom for scans of known noise, held_out for others; for images sure, or gcv."""
     if measurement.geometry is not None:
-        return "held_out"
+        return "held_out" if measurement.noise is None else "equivalent_freedom"
     return "gcv" if measurement.noise is None else "sure"
 
 

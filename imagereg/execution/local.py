@@ -1,158 +1,105 @@
-"""Run a recipe in this process: read, preprocess, reconstruct slab by slab, write, account for it."""
+"""Run a recipe in this process: slab by slab, then write and account for it."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagereg.engine import Recorder, Result, choose_device, grid_of, iterate
-from imagereg.errors import ResourceError, UsageError
-from imagereg.execution.ledger import FINISHED, Ledger, write_beside
-from imagereg.execution.plan import Plan, Slab, make_plan, probe
-from imagereg.execution.setup import load, with_physics
+from imagereg.engine import Recorder, Result, grid_of
+from imagereg.errors import UsageError
+from imagereg.execution.ahead import ahead, behind
+from imagereg.execution.events import Clock, Event
+from imagereg.execution.halves import states_or_halves
+from imagereg.execution.ledger import FINISHED, Ledger, Record, write_beside
+from imagereg.execution.plan import Plan, Slab
+from imagereg.execution.slabs import (
+    BESIDE,
+    IMAGE,
+    Slabs,
+    beside_of,
+    files_of,
+    write_uncertainty,
+    write_volume,
+)
+from imagereg.execution.work import Work, begin, prepared
 from imagereg.measurement import Measurement
-from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 
 if TYPE_CHECKING:
-    from imagereg.methods.base import Method
     from imagereg.solvers.base import State
 
-Stage = Literal["read", "preprocess", "plan", "reconstruct", "write", "done"]
 
-SUFFIX = {"ome-zarr": "image.ome.zarr", "tiff": "image.tif", "hdf5": "image.h5", "npy": "image.npy"}
-
-
-@dataclass(frozen=True, eq=False)
-class Event:
-    """One thing that happened in a run.
-
-    Attributes
-    ----------
-    stage : where the run is.
-    message : one line for people.
-    fraction : how much of the whole reconstruction is done, 0 to 1, where known.
-    seconds : time since the run began.
-    remaining : seconds to go, an estimate, where known.
-    values : figures of the current state.
-    state : the current state, for whoever draws it.
-    result : the result, in the last event only.
-    """
-
-    stage: Stage
-    message: str = ""
-    fraction: float | None = None
-    seconds: float = 0.0
-    remaining: float | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    state: State | None = field(default=None, repr=False)
-    result: Result | None = field(default=None, repr=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for a line of JSON."""
-        plain: dict[str, Any] = {
-            "event": self.stage,
-            "message": self.message,
-            "seconds": round(self.seconds, 3),
-        }
-        if self.fraction is not None:
-            plain["fraction"] = round(self.fraction, 4)
-        if self.remaining is not None:
-            plain["remaining"] = round(self.remaining, 1)
-        plain.update({key: value for key, value in self.values.items() if key not in plain})
-        return plain
-
-
-def run(recipe: Recipe, *, overwrite: bool = False) -> Iterator[Event]:
+def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -> Iterator[Event]:
     """Carry out a recipe, one event at a time; the last one holds the result.
 
     A run that was killed goes on where it stopped when the same recipe is run again. Stop iterating to
     cancel: finished slabs stay for the next time.
+
+    Parameters
+    ----------
+    recipe : what to do.
+    overwrite : allow existing results to be replaced.
+    memory : bytes that may be taken, where that is less than the machine has.
 
     Raises
     ------
     ImageregError
         With one sentence, for everything a user can mend.
     """
-    clock = _Clock()
-    device = choose_device(recipe.execution.device)
-    _set_threads(recipe.execution.threads)
-    method = recipe.resolved_method()
-
-    yield clock.event("read", f"reading {recipe.input.path}")
-    raw = load(recipe)
-    clock.lap("read")
-    yield clock.event(
-        "preprocess", ", ".join(step.name for step in recipe.steps()) or "nothing to preprocess"
-    )
-    steps = resolve_steps(raw, recipe.steps())
-    shaped, tall = _shapes(raw, steps)
-    clock.lap("preprocess")
-    refusal = method.refusal(shaped)
-    if refusal:
-        raise UsageError(f"{refusal}.")
-    plan = make_plan(tall, method, recipe)
-    _check_memory(plan, method)
-    recipe = recipe.resolved(
-        preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
-        execution=recipe.execution.model_copy(update={"slab": plan.slabs[0].stop - plan.slabs[0].start}),
-    )
-
-    names = (
-        *(SUFFIX[format] for format in recipe.output.formats),
-        "preview.png",
-        "recipe.yaml",
-        "history.csv",
-    )
-    stat = Path(recipe.input.path).stat()
-    identity = {"recipe": recipe.sha256, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
-    ledger = Ledger(Path(recipe.output.folder), identity)
-    done = ledger.open((*names, FINISHED), overwrite=overwrite)
+    clock = Clock()
+    work = yield from begin(recipe, clock, memory)
+    ledger, plan = work.ledger, work.plan
+    done = ledger.open(output_names(work.recipe), overwrite=overwrite)
     try:
-        first = (
-            _slab(raw, steps, plan, plan.slabs[0], recipe, device) if len(done) < len(plan.slabs) else shaped
-        )
-        plan = replace(plan, seconds=_seconds(first, method, plan, recipe, device))
+        todo = [slab for slab in plan.slabs if slab.index not in done]
+        # The time is judged by the first slab to be done; whoever does it takes it out of here and lets go.
+        at_hand: dict[int, Measurement] = {}
+        if todo:
+            at_hand[todo[0].index] = work.slab(todo[0])
+            plan = replace(plan, seconds=work.seconds(at_hand[todo[0].index]))
         yield clock.event("plan", str(plan), values={"slabs": len(plan.slabs), "resumed": len(done)})
-        last: State | None = None
-        history: tuple[Mapping[str, float], ...] = ()
-        for slab in plan.slabs:
-            if slab.index in done:
-                continue
-            part = first if slab.index == 0 else _slab(raw, steps, plan, slab, recipe, device)
-            clock.lap("preprocess")
-            recorder = Recorder()
-            for state in iterate(
-                part,
-                method,
-                device=str(device),
-                precision=recipe.execution.precision,
-                seed=recipe.execution.seed,
-            ):
-                last = state
-                recorder.look(state)
-                yield clock.of_state(state, slab, plan)
-            if last is None:
-                raise UsageError(f"{method.name} gave no image: let it take at least one iteration.")
-            rows = recorder.close(last)
-            history = (*history, *({"slab": slab.index, **row} for row in rows))
-            done[slab.index] = dict(rows[-1])
-            ledger.store(slab.index, np.asarray(part.from_tensor(last.image), dtype=np.float32), rows[-1])
-            clock.lap("reconstruct")
-        yield clock.event("write", f"writing {ledger.folder}", fraction=1.0)
-        result = _write(ledger, recipe, raw, tall, first, plan, method, last, history, done, clock)
-        ledger.finish((*names, FINISHED))
+        last = yield from _reconstruct(work, ledger, todo, clock, at_hand)
+        yield from conclude(work, ledger, clock, last)
     finally:
         ledger.abandon()
+
+
+def conclude(work: Work, ledger: Ledger, clock: Clock, last: State | None = None) -> Iterator[Event]:
+    """Write the result of a run whose slabs are all in the ledger; the last event holds it.
+
+    Parameters
+    ----------
+    last : the last state, where it was reached in this process.
+    """
+    yield clock.event("write", f"writing {ledger.folder}", fraction=1.0)
+    result = _write(work, ledger, last, clock)
+    ledger.finish(output_names(work.recipe))
     yield clock.event("done", f"{ledger.folder} is complete", fraction=1.0, result=result)
+
+
+def run_slabs(recipe: Recipe, indices: Sequence[int]) -> Iterator[Event]:
+    """Reconstruct some slabs of a run that `imagereg.execution.spread` has begun: what a worker does.
+
+    The slabs are left in the run's folder, each with its record; whoever began the run writes the result.
+
+    Raises
+    ------
+    ImageregError
+        As `run` would, and where the folder belongs to another run.
+    """
+    clock = Clock()
+    work = yield from begin(recipe, clock)
+    ledger = work.ledger
+    ledger.check()
+    yield from _reconstruct(work, ledger, [work.plan.slabs[index] for index in indices], clock, {})
+    yield clock.event("done", f"{len(indices)} slabs are done", fraction=1.0)
 
 
 def estimate(recipe: Recipe) -> tuple[Measurement, Plan]:
@@ -163,117 +110,95 @@ def estimate(recipe: Recipe) -> tuple[Measurement, Plan]:
     ImageregError
         As `run` would.
     """
-    device = choose_device(recipe.execution.device)
-    _set_threads(recipe.execution.threads)
-    method = recipe.resolved_method()
-    raw = load(recipe)
-    steps = resolve_steps(raw, recipe.steps())
-    shaped, tall = _shapes(raw, steps)
-    refusal = method.refusal(shaped)
-    if refusal:
-        raise UsageError(f"{refusal}.")
-    plan = make_plan(tall, method, recipe)
-    _check_memory(plan, method)
-    part = _slab(raw, steps, plan, plan.slabs[0], recipe, device)
-    return part, replace(plan, seconds=_seconds(part, method, plan, recipe, device))
+    work = prepared(recipe)
+    part = work.slab(work.plan.slabs[0])
+    return part, replace(work.plan, seconds=work.seconds(part))
 
 
-def _slab(
-    raw: Measurement, steps: list[Any], plan: Plan, slab: Slab, recipe: Recipe, device: Any
-) -> Measurement:
-    """The preprocessed rows of one slab with their physics."""
-    import torch
-
-    part = apply_steps(raw, steps) if len(plan.slabs) == 1 else apply_rows(raw, steps, slab.start, slab.stop)
-    return with_physics(part, recipe, device, getattr(torch, recipe.execution.precision))
+def output_names(recipe: Recipe) -> tuple[str, ...]:
+    """What a run of the recipe writes into its folder."""
+    images = files_of((IMAGE, *BESIDE), recipe.output.formats)
+    return (*images, "preview.png", "uncertainty.png", "recipe.yaml", "history.csv", FINISHED)
 
 
-def _shapes(raw: Measurement, steps: list[Any]) -> tuple[Measurement, Measurement]:
-    """What the steps make of one row, and a stand-in of the shape that they make of all rows."""
-    rows = rows_after(steps, raw.rows)
-    if raw.coupled or raw.rows == 1:
-        shaped = apply_steps(raw, steps)
-        return shaped, shaped
-    shaped = apply_rows(raw, steps, 0, 1)
-    return shaped, _as_tall(shaped, rows)
+def _reconstruct(
+    work: Work, ledger: Ledger, todo: Sequence[Slab], clock: Clock, at_hand: dict[int, Measurement]
+) -> Generator[Event, None, State | None]:
+    """Slabs one after another into the ledger; the next one is read and the last one written meanwhile.
+
+    Returns the last state of all, None where there was nothing to do.
+    """
+    from imagereg.provenance import describe
+
+    last: State | None = None
+
+    def ready(slab: Slab) -> Measurement:
+        return at_hand.pop(slab.index) if slab.index in at_hand else work.slab(slab)
+
+    with behind() as later:
+        for slab, part in ahead(todo, ready):
+            clock.lap("preprocess")
+            recorder = Recorder()
+            state: State | None = None
+            for state in states_or_halves(work, part):
+                recorder.look(state)
+                yield clock.of_state(state, slab, work.plan)
+            if state is None:
+                raise UsageError(f"{work.method.name} gave no image: let it take at least one iteration.")
+            last = state
+            account: dict[str, Any] = {}
+            if slab is work.plan.slabs[-1]:
+                # The same slab speaks for the whole, whoever does it and in which order.
+                account = describe(part, work.method, state, seconds={}, seed=work.recipe.execution.seed)
+            image = np.asarray(part.from_tensor(state.image), dtype=np.float32)
+            beside, told = beside_of(state, part, work.recipe.uncertainty)
+            if account:
+                account.update(told)
+            later(ledger.store, slab.index, image, Record(recorder.close(state), account), beside)
+            clock.lap("reconstruct")
+    clock.lap("reconstruct")
+    return last
 
 
-def _as_tall(shaped: Measurement, rows: int) -> Measurement:
-    """A stand-in with the shape that all rows will have after preprocessing, holding no data."""
-    if shaped.rows == rows or shaped.geometry is None or shaped.coupled:
-        return shaped
-    geometry = replace(shaped.geometry, rows=rows)
-    data = np.broadcast_to(np.float32(0), (geometry.views, rows, geometry.columns))
-    return replace(shaped, data=data, geometry=geometry, weights=None, truth=None, flats=None, darks=None)
-
-
-def _seconds(part: Measurement, method: Method, plan: Plan, recipe: Recipe, device: Any) -> float | None:
-    import torch
-
-    if part.physics is None or part.geometry is None:
-        return None
-    ready = part.ready(device=device, dtype=getattr(torch, recipe.execution.precision))
-    return probe(ready, method, len(plan.slabs))
-
-
-def _check_memory(plan: Plan, method: Method) -> None:
-    if plan.memory > plan.available:
-        raise ResourceError(
-            f"{method.name} on {' x '.join(map(str, plan.shape))} voxels needs about "
-            f"{plan.memory / 1e9:.3g} GB at a time, the machine has {plan.available / 1e9:.3g} GB; bin the "
-            "data (step 'bin') or choose a smaller physics.volume."
-        )
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is None:
-        return
-    import numba
-    import torch
-
-    torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-
-
-def _write(
-    ledger: Ledger,
-    recipe: Recipe,
-    raw: Measurement,
-    tall: Measurement,
-    part: Measurement,
-    plan: Plan,
-    method: Method,
-    last: State | None,
-    history: tuple[Mapping[str, float], ...],
-    done: Mapping[int, Mapping[str, float]],
-    clock: _Clock,
-) -> Result:
+def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Result:
     """Write everything into the partial folder, from the slabs on disk."""
-    from imagereg.io import open_volume, write
     from imagereg.preview import write_preview
-    from imagereg.provenance import describe, describe_input
+    from imagereg.provenance import describe_input, mark_end
 
+    raw, tall, plan = work.raw, work.tall, work.plan
+    records = [ledger.record(slab.index) for slab in plan.slabs]
+    account = dict(records[-1].account)
+    # What OMP_NUM_THREADS or a worker decided is part of how the image came about, down to its last bit.
+    threads = account["device"]["threads"]
+    recipe = work.recipe.model_copy(
+        update={"execution": work.recipe.execution.model_copy(update={"threads": threads})}
+    )
+    history = tuple(
+        {"slab": slab.index, **row}
+        for slab, record in zip(plan.slabs, records, strict=True)
+        for row in record.rows
+    )
     voxel, unit = grid_of(tall)
+    if recipe.physics.kind == "downsampling" and len(voxel) >= 2:
+        voxel = (*voxel[:-2], *(edge / recipe.physics.factor for edge in voxel[-2:]))
     header = f"made by imagereg; run it again with: imagereg run {ledger.folder / 'recipe.yaml'}"
     text = recipe.to_yaml(header=header)
     whole = ledger.slab(0) if len(plan.slabs) == 1 else None
-    seconds = clock.laps
-    account = describe(part, method, last, seconds=seconds, seed=recipe.execution.seed, image=whole)
+    if len(plan.slabs) > 1:
+        # A worker is given the steps' parameters; here it is known which of them came from the data.
+        account["preprocess"] = [dict(step) for step in work.shaped.history]
+        account["notes"] = list(work.shaped.notes)
     account["input"] = describe_input(Path(recipe.input.path), format=raw.source.format if raw.source else "")
     account["recipe_sha256"] = recipe.sha256
     account["slabs"] = len(plan.slabs)
-    account["metrics"] = {**account["metrics"], **_together(list(done.values()))}
+    account["metrics"] = {
+        **account["metrics"],
+        **_together([record.rows[-1] for record in records if record.rows]),
+    }
     result = Result(whole, voxel, unit, history, account, last, text)
-    for format in recipe.output.formats:
-        path = ledger.partial / SUFFIX[format]
-        if whole is not None:
-            write(result, path, overwrite=True)
-            continue
-        with open_volume(
-            path, plan.shape, voxel=voxel, unit=unit, metadata=account, recipe=text, overwrite=True
-        ) as volume:
-            for slab in plan.slabs:
-                volume[slab.rows] = ledger.slab(slab.index)
+    for file in files_of((IMAGE,), recipe.output.formats):
+        write_volume(ledger, plan, ledger.partial / file, result)
+    spread = write_uncertainty(ledger, plan, recipe, result, last, tall)
     label = "attenuation in 1/mm" if tall.geometry is not None else ""
     middle_slab = plan.slabs[len(plan.slabs) // 2]
     write_preview(
@@ -288,37 +213,15 @@ def _write(
         writer.writerows(history)
         write_beside(ledger.partial / "history.csv", lambda stream: stream.write(table.getvalue().encode()))
     clock.lap("write")
-    account["seconds"] = {name: round(value, 4) for name, value in clock.laps.items()}
+    mark_end(account, clock.laps)
     document = json.dumps(account, indent=2, default=_plain)
     write_beside(ledger.partial / FINISHED, lambda stream: stream.write(document.encode()))
     # The slabs go away with the partial folder; a mapped file that is still open stays readable.
-    image = np.array(whole) if whole is not None else _Slabs([ledger.slab(s.index) for s in plan.slabs], plan)
-    return replace(result, image=image, provenance=account)
+    image = np.array(whole) if whole is not None else Slabs.of(ledger, plan)
+    return replace(result, image=image, provenance=account, spread=spread)
 
 
-class _Slabs:
-    """The image of a run in several slabs, read from disk where it is looked at."""
-
-    def __init__(self, parts: list[Any], plan: Plan) -> None:
-        self._parts, self._plan = parts, plan
-        self.shape, self.dtype, self.ndim = plan.shape, np.dtype(np.float32), len(plan.shape)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, int | np.integer):
-            index = range(self.shape[0])[index]
-            slab = next(s for s in self._plan.slabs if s.start <= index < s.stop)
-            return np.asarray(self._parts[slab.index][index - slab.start])
-        return np.asarray(self)[index]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        whole = np.concatenate(self._parts)
-        return whole if dtype is None else whole.astype(dtype)
-
-
-def _together(finals: list[Mapping[str, float]]) -> dict[str, float]:
+def _together(finals: list[Mapping[str, Any]]) -> dict[str, float]:
     """Figures of a whole run from those of its slabs: objectives add up, the worst gap counts."""
     found: dict[str, float] = {}
     for name, combine in (
@@ -338,42 +241,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return str(value)
-
-
-class _Clock:
-    """Time since the start, time of each stage, and how much is to go."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
-        self._first_state: float | None = None
-        self.laps: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
-        self._last = now
-        self.laps["total"] = now - self._began
-
-    def event(self, stage: Stage, message: str, **more: Any) -> Event:
-        return Event(stage, message, seconds=time.perf_counter() - self._began, **more)
-
-    def of_state(self, state: State, slab: Slab, plan: Plan) -> Event:
-        now = time.perf_counter()
-        done = slab.index + (state.progress or 0.0)
-        fraction = done / len(plan.slabs)
-        if self._first_state is None:
-            self._first_state = now - state.seconds
-        remaining = (now - self._first_state) * (1 / fraction - 1) if fraction > 0 else None
-        where = f"slab {slab.index + 1}/{len(plan.slabs)} " if len(plan.slabs) > 1 else ""
-        of = f"/{state.total}" if state.total else ""
-        message = f"{where}{state.phase + ' ' if state.phase else ''}iteration {state.iteration}{of}"
-        if state.finished:
-            message += f": {state.finished}"
-        return self.event(
-            "reconstruct",
-            message,
-            fraction=min(1.0, fraction),
-            remaining=remaining,
-            values={"iteration": state.iteration, "total": state.total, "slab": slab.index},
-            state=state,
-        )

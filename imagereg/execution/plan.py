@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WIDEST = 32
 """Rows at a time at most: the projectors are fastest at 32 slices together, and a stop loses little."""
 
+PROBED = 8
+"""Rows that are looked at to judge the time: enough for the kernels to take several slices together."""
+
 
 @dataclass(frozen=True)
 class Slab:
@@ -44,7 +47,7 @@ class Plan:
     slabs : what is reconstructed together, in order.
     shape : shape of the whole image.
     memory : bytes needed at a time, an estimate.
-    available : bytes of memory that the machine has.
+    available : bytes of memory that there are.
     disk : bytes that the output takes.
     seconds : time of the reconstruction where it was probed, else None.
     """
@@ -79,19 +82,24 @@ def total_memory() -> int:
         return total
 
 
-def make_plan(measurement: Measurement, method: Method, recipe: Recipe) -> Plan:
+def make_plan(measurement: Measurement, method: Method, recipe: Recipe, memory: int | None = None) -> Plan:
     """Cut the rows of a measurement into slabs that fit the share of memory that the recipe allows.
 
-    The size depends on the machine's memory, not on what happens to be free, so that a rerun cuts alike.
+    The size depends on the machine's memory (or on the worker's part of it, `memory`), not on what happens
+    to be free, so that a rerun cuts alike.
     """
-    shape = image_shape(measurement)
+    finer = recipe.physics.factor if recipe.physics.kind == "downsampling" else 1
+    shape = image_shape(measurement, finer=finer)
     item = 8 if recipe.execution.precision == "float64" else 4
     data_bytes = int(np.prod(measurement.data.shape)) // max(1, measurement.rows) * item
     image_bytes = int(np.prod(shape)) // max(1, measurement.rows) * item
     data_copies, image_copies = method.copies
+    asked = recipe.uncertainty
+    if asked is not None:
+        image_copies += (0 if asked.source == "method" else asked.runs) + 6
     # Preprocessing holds the frames as read, as float32 and one step's output.
     each = round(data_bytes * (data_copies + 3) + image_bytes * (image_copies + 1))
-    available = total_memory()
+    available = min(total_memory(), memory or total_memory())
     share = int(available * recipe.execution.memory)
     rows = measurement.rows
     fit = max(1, min(WIDEST, share // max(1, each)))
@@ -99,23 +107,26 @@ def make_plan(measurement: Measurement, method: Method, recipe: Recipe) -> Plan:
     slabs = tuple(
         Slab(index, start, min(start + step, rows)) for index, start in enumerate(range(0, rows, step))
     )
-    disk = int(np.prod(shape)) * 4 * (len(recipe.output.formats) + 1)
+    images = 1 if asked is None else 4
+    disk = int(np.prod(shape)) * 4 * (len(recipe.output.formats) + 1) * images
     return Plan(slabs, shape, each * step, available, disk)
 
 
-def image_shape(measurement: Measurement) -> tuple[int, ...]:
-    """Shape of the whole result in the layout of results."""
+def image_shape(measurement: Measurement, *, finer: int = 1) -> tuple[int, ...]:
+    """Shape of the whole result in the layout of results; images get `finer` times the rows and columns."""
     geometry = measurement.geometry
     if geometry is None:
-        return tuple(measurement.data.shape)
+        shape = tuple(measurement.data.shape)
+        edge = len(shape) - (3 if measurement.axes.endswith("C") else 2)
+        return tuple(finer * n if edge <= axis < edge + 2 else n for axis, n in enumerate(shape))
     volume = measurement.volume or Volume.fit(geometry)
-    if volume.ndim == 3 or measurement.rows == 1:
+    if volume.ndim == 3 or len(measurement.data.shape) == 2:
         return volume.shape
     return (measurement.rows, *volume.shape)
 
 
-def probe(ready: Measurement, method: Method, slabs: int) -> float:
-    """Seconds that a method will take on `slabs` like this one, from one pass of A and its adjoint."""
+def probe(ready: Measurement, method: Method, times: float) -> float:
+    """Seconds that a method will take on so many times these rows, from one pass of A and its adjoint."""
     physics = ready.physics
     physics.A_adjoint(ready.data)  # compiles the kernels
     began = time.perf_counter()
@@ -123,7 +134,7 @@ def probe(ready: Measurement, method: Method, slabs: int) -> float:
     physics.A(image)
     each = (time.perf_counter() - began) / 2
     iterations = getattr(method, "iterations", 1)
-    return each * method.passes * iterations * slabs
+    return each * method.passes * iterations * times
 
 
 def _bytes(number: float) -> str:

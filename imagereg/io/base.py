@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -32,7 +33,7 @@ _OWN = {
 }
 
 
-class Reader:
+class Reader(ABC):
     """One file format. Other packages add theirs under the entry point group `imagereg.readers`.
 
     Attributes
@@ -48,13 +49,13 @@ class Reader:
     suffixes: ClassVar[tuple[str, ...]]
     hints: ClassVar[frozenset[str]]
 
+    @abstractmethod
     def sniff(self, path: Path) -> bool:
         """True where `path`, which exists, is of this format; cheap, and never an error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, path: Path, hints: Mapping[str, Any]) -> Measurement:
         """The measurement in `path`, its frames lazy where they may be large."""
-        raise NotImplementedError
 
 
 class ReaderClash(ImageregError):

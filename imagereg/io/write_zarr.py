@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class OmeZarrWriter(VolumeWriter):
 
     def _finish(self) -> None:
         for level in range(1, len(self._arrays)):
-            halve(self._arrays[level - 1], self._arrays[level], self.header.chunks[0])
+            halve(self._arrays[level - 1], self._arrays[level])
         self._group.attrs.update(attributes(self.header, self._levels))
 
 
@@ -93,13 +94,28 @@ def attributes(header: Header, levels: list[tuple[tuple[int, ...], tuple[int, ..
     }
 
 
-def halve(fine: Any, coarse: Any, step: int) -> None:
-    """Fill a level with means over the voxels of the finer one, some slices at a time."""
+def halve(fine: Any, coarse: Any) -> None:
+    """Fill a level with means over the voxels of the finer one, in pieces of about one chunk of that."""
     factors = tuple(math.ceil(f / c) for f, c in zip(fine.shape, coarse.shape, strict=True))
-    for start in range(0, coarse.shape[0], step):
-        stop = min(start + step, coarse.shape[0])
-        block = np.asarray(fine[start * factors[0] : stop * factors[0]])
-        put(coarse, start, block_means(block, factors))
+    for there in boxes((0,) * coarse.ndim, coarse.shape, coarse.chunks):
+        shape = tuple(axis.stop - axis.start for axis in there)
+        block = np.empty(shape, np.float32)
+        for part in boxes((0,) * coarse.ndim, shape, tuple(math.ceil(n / 2) for n in shape)):
+            ends = zip(there, part, factors, strict=True)
+            source = tuple(slice((t.start + p.start) * f, (t.start + p.stop) * f) for t, p, f in ends)
+            block[part] = block_means(np.asarray(fine[source]), factors)
+        coarse[there] = block
+
+
+def boxes(
+    start: tuple[int, ...], lengths: tuple[int, ...], chunks: tuple[int, ...]
+) -> Iterator[tuple[slice, ...]]:
+    """A box of these lengths from `start` on, cut where chunks meet."""
+    ranges = []
+    for first, length, chunk in zip(start, lengths, chunks, strict=True):
+        edges = range(first // chunk * chunk, first + length, chunk)
+        ranges.append([slice(max(edge, first), min(edge + chunk, first + length)) for edge in edges])
+    yield from product(*ranges)
 
 
 def put(array: Any, start: int, slab: NDArray[np.float32]) -> None:
@@ -109,14 +125,9 @@ def put(array: Any, start: int, slab: NDArray[np.float32]) -> None:
     the caller's back and make again the folder that has just been removed.
     """
     origin = (start, *(0 for _ in slab.shape[1:]))
-    ranges = []
-    for first, length, chunk in zip(origin, slab.shape, array.chunks, strict=True):
-        edges = range(first // chunk * chunk, first + length, chunk)
-        ranges.append([(max(edge, first), min(edge + chunk, first + length)) for edge in edges])
-    for region in product(*ranges):
-        there = tuple(slice(low, high) for low, high in region)
+    for there in boxes(origin, slab.shape, array.chunks):
         here = tuple(
-            slice(low - first, high - first) for (low, high), first in zip(region, origin, strict=True)
+            slice(axis.start - first, axis.stop - first) for axis, first in zip(there, origin, strict=True)
         )
         array[there] = slab[here]
 

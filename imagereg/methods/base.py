@@ -107,7 +107,8 @@ class Method(Parameters):
     reference : authors, year, DOI or arXiv of each source.
     needs : what a measurement must have.
     main : the parameter that one tunes first; empty where there is none.
-    copies : copies of the data and of the image that it holds at a time, for memory estimates.
+    copies : copies of the data and of the image that it holds at its peak, as measured (a test measures
+        them again); a run takes as many rows at a time as that allows.
     passes : projections (A or its adjoint) that one iteration takes, for time estimates.
     """
 
@@ -117,8 +118,16 @@ class Method(Parameters):
     reference: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
     main: ClassVar[str] = ""
-    copies: ClassVar[tuple[float, float]] = (3.0, 3.0)
+    copies: ClassVar[tuple[float, float]] = (12.0, 20.0)
     passes: ClassVar[float] = 2.0
+
+    @property
+    def divisible(self) -> bool:
+        """Whether processes that hold parts of a coupled volume can work on it together.
+
+        True where all that concerns the whole goes through `imagereg.physics.parted`.
+        """
+        return False
 
     @classmethod
     def refusal(cls, measurement: Measurement) -> str:
@@ -136,6 +145,9 @@ class Method(Parameters):
                 f"{cls.name} works on {' or '.join(needs.quantity).replace('_', ' ')} and the data are "
                 f"{measurement.quantity}; put the step 'flatfield' before it"
             )
+        physics = measurement.physics
+        if needs.linear and physics is not None and not hasattr(physics, "A_adjoint"):
+            return f"{cls.name} is for linear physics and {type(physics).__name__} is not; use red_diff"
         return ""
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:

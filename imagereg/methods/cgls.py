@@ -24,11 +24,17 @@ class CGLSMethod(Method):
     )
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "iterations"
+    copies: ClassVar[tuple[float, float]] = (10.0, 16.0)
 
     iterations: int = parameter(15, "Steps; fewer are smoother", ge=1, le=10_000, log=True)
     fidelity: Literal["auto", "least_squares", "weighted"] = parameter(
         "auto", "Data term; auto: weighted where the data carry weights", level="advanced"
     )
+
+    @property
+    def divisible(self) -> bool:
+        """Its sums over the volume are all there is that couples rows."""
+        return True
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step, from 0."""

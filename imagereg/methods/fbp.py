@@ -26,6 +26,7 @@ class FBP(Method):
     )
     needs: ClassVar[Needs] = Needs(geometry=("parallel", "fan"))
     main: ClassVar[str] = "cutoff"
+    copies: ClassVar[tuple[float, float]] = (12.0, 4.0)
 
     window: Window = parameter("ramp", "Apodisation of the ramp filter; Hann damps noise most")
     cutoff: float = parameter(1.0, "Highest frequency that passes, as a part of Nyquist's", gt=0, le=1)

@@ -35,7 +35,7 @@ class FieldOfExperts(Variational):
         "S. Roth, M. Black, Int. J. Comput. Vis. 82 (2009) 205, doi:10.1007/s11263-008-0197-6; Y. Chen, "
         "R. Ranftl, T. Pock, IEEE Trans. Image Process. 23 (2014) 1060, doi:10.1109/TIP.2014.2299065"
     )
-    copies: ClassVar[tuple[float, float]] = (4.0, 70.0)
+    copies: ClassVar[tuple[float, float]] = (12.0, 67.0)
 
     strength: float = parameter(
         1.0,

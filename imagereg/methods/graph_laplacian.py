@@ -40,7 +40,7 @@ class GraphLaplacian(Method):
     )
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
-    copies: ClassVar[tuple[float, float]] = (36.0, 70.0)
+    copies: ClassVar[tuple[float, float]] = (44.0, 154.0)
     passes: ClassVar[float] = 2.0
 
     psi: Psi = parameter(
@@ -73,7 +73,7 @@ class GraphLaplacian(Method):
         log=True,
     )
     smoothing: float = parameter(
-        0.02,
+        0.001,
         "eps of the l1 form, over max degree times range",
         gt=0,
         level="advanced",
@@ -83,7 +83,7 @@ class GraphLaplacian(Method):
         1, "times that it is done, each on the graph of the result before", ge=1, le=20, level="advanced"
     )
     safety: float = parameter(
-        1.01, "factor on the noise norm in the discrepancy principle", gt=0, level="advanced"
+        1.0, "factor on the noise norm in the discrepancy principle", gt=0, level="advanced"
     )
     iterations: int = parameter(300, "MM-GKS steps at most in each pass", ge=1)
     restart: int = parameter(30, "dimension at which the Krylov space starts again", ge=3, level="advanced")

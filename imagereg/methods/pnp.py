@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import PrivateAttr
-
-from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.base import Needs, parameter
+from imagereg.methods.custom_denoiser import DenoiserMethod
 from imagereg.methods.scaling import measure
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.priors.denoiser import Denoiser
     from imagereg.solvers.base import Solver, State
 
 
-class PlugAndPlay(Method):
+class PlugAndPlay(DenoiserMethod):
     """Fit to the data and denoise, in turns; the denoiser's noise level falls to `sigma`.
 
     In Python, `method("pnp").using(denoiser)` takes any denoiser(x, sigma) with x in [0, 1].
@@ -54,14 +52,6 @@ class PlugAndPlay(Method):
         "hqs", "Algorithm; fista and admm keep the noise level at its end", level="advanced"
     )
 
-    _custom: Any = PrivateAttr(default=None)
-
-    def using(self, denoiser: Denoiser) -> Self:
-        """The same method with a denoiser of one's own: denoiser(x, sigma), x (B, C, H, W) in [0, 1]."""
-        copy = self.model_copy()
-        copy._custom = denoiser
-        return copy
-
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step, from a quick reconstruction whose range becomes the denoiser's [0, 1]."""
         from imagereg.methods.data_term import data_term
@@ -78,10 +68,7 @@ class PlugAndPlay(Method):
         )
         bare = Problem(fidelity, measurement.physics)
         scaling = measure(bare)
-        # The lower end of the range: what the 0.5 % tail below leaves.
-        flat = scaling.image.flatten(1)
-        skip = 1 + int(5e-3 * (flat.shape[1] - 1))
-        low = flat.kthvalue(skip, dim=1).values.reshape_as(scaling.span)
+        low = scaling.darkest
         chosen = self._custom or denoiser(self.denoiser, weights=self.weights)
         prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + scaling.span)
         problem = Problem(fidelity, measurement.physics, (prior,))

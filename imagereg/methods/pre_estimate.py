@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from imagereg.solvers.base import State
 
 TRUTH = "truth"
+NETWORK = {"network": "learned_fbp"}
+"""The papers' name for a trained pre-estimate, and the method that it is."""
 PHASE = "pre-estimate"
 
 
@@ -65,9 +67,9 @@ def pre_estimate(psi: Any, measurement: Measurement) -> Generator[State, None, t
 
     Parameters
     ----------
-    psi : a method's name; a method, or a mapping of its name and parameters; the path of an image; an image
-        in the layout of results; or 'truth', the measurement's own, which makes what is built on it a bound
-        for studies and no reconstruction.
+    psi : a method's name ('network' for 'learned_fbp'); a method, or a mapping of its name and parameters;
+        the path of an image; an image in the layout of results; or 'truth', the measurement's own, which
+        makes what is built on it a bound for studies and no reconstruction.
     measurement : ready data.
 
     Returns
@@ -83,6 +85,8 @@ def pre_estimate(psi: Any, measurement: Measurement) -> Generator[State, None, t
     InputError
         When the file cannot be read.
     """
+    if isinstance(psi, str):
+        psi = NETWORK.get(psi, psi)
     if isinstance(psi, Method | dict) or (isinstance(psi, str) and psi in methods()):
         return (yield from _by_method(_method(psi), measurement))
     if isinstance(psi, str) and psi == TRUTH:

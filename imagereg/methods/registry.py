@@ -60,7 +60,9 @@ def method(name: str | Method, **parameters: Any) -> Method:
         For an unknown name, an unknown parameter (with the nearest known one) or a value out of range.
     """
     if isinstance(name, Method):
-        return name if not parameters else type(name).of({**name.model_dump(), **parameters}, where=name.name)
+        # The values themselves, not their dump: an image or another method among them stays what it is.
+        given = {key: getattr(name, key) for key in name.model_fields_set}
+        return type(name).of({**given, **parameters}, where=name.name) if parameters else name
     return method_class(name).of(parameters, where=name)
 
 

@@ -26,10 +26,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imagereg.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
     from imagereg.fidelities.base import Step
+    from imagereg.measurement import Measurement
     from imagereg.solvers.problem import Problem
 
 
@@ -49,6 +52,11 @@ class Scaling:
     span: torch.Tensor
     image: torch.Tensor
     absolute: bool = False
+
+    @property
+    def darkest(self) -> torch.Tensor:
+        """The lower end of the range, of each item."""
+        return darkest(self.image)
 
     def linear(self, strength: float) -> Step:
         """lambda of a penalty of degree one: strength c s."""
@@ -71,22 +79,43 @@ def measure(problem: Problem, *, scale: float = 0.0, absolute: bool = False, ite
     """
     import torch
 
-    from imagereg.fidelities.least_squares import LeastSquares
+    from imagereg.physics.parted import largest
     from imagereg.priors.weights import grey_range
-    from imagereg.solvers.linear import Block, mean_curvature, solve
+    from imagereg.solvers.linear import mean_curvature, quick_fit
 
     with torch.no_grad():
-        fidelity = problem.fidelity
-        weights = fidelity.weights if isinstance(fidelity, LeastSquares) else None
-        quick = LeastSquares(fidelity.estimate, weights)
-        block = Block(problem.physics.A, problem.physics.A_adjoint, quick.weigh, quick.data)
-        seen = [torch.zeros_like(quick.data)]
-        image = solve([block], problem.like, seen, iterations=iterations, tolerance=1e-3)["image"]
+        image = quick_fit(problem, iterations=iterations)
         span = torch.full_like(image[:, :1].flatten(1)[:, :1], scale).reshape(-1, *[1] * (image.ndim - 1))
         if not scale:
             span = grey_range(image, tail=5e-3)
             # A constant image has no range; its size will do, and anything will for an image of zeros.
-            size = image.abs().flatten(1).amax(1).reshape_as(span)
+            size = largest(image.abs().flatten(1).amax(1)).reshape_as(span)
             span = torch.where(span > 0, span, torch.where(size > 0, size, 1.0))
         curvature = mean_curvature(problem)
         return Scaling(torch.where(curvature > 0, curvature, 1.0), span, image, absolute)
+
+
+def darkest(image: torch.Tensor) -> torch.Tensor:
+    """The lower end of the grey values of each item, (B, 1, ..., 1): what a 0.5 % tail leaves."""
+    from imagereg.physics.parted import kth_value
+
+    low = kth_value(image.flatten(1), 5e-3, high=False)
+    return low.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def data_noise(measurement: Measurement, ndim: int) -> torch.Tensor | None:
+    """e of each item: the noise of data whose weights are 1; None where it is not known.
+
+    Parameters
+    ----------
+    ndim : axes of the result, (B, 1, ..., 1).
+    """
+    from imagereg.choose.noise_level import noise_level
+
+    try:
+        std = noise_level(measurement).std
+    except UsageError:
+        return None
+    data = measurement.data
+    variance = std.square() * (1.0 if measurement.weights is None else measurement.weights)
+    return variance.expand_as(data).flatten(1).mean(1).sqrt().reshape(-1, *[1] * (ndim - 1))

@@ -23,6 +23,7 @@ class SIRTMethod(Method):
     )
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "iterations"
+    copies: ClassVar[tuple[float, float]] = (7.0, 17.0)
 
     iterations: int = parameter(100, "Steps; fewer are smoother", ge=1, le=100_000, log=True)
     nonnegative: bool = parameter(True, "Keep the image at or above 0")

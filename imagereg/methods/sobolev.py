@@ -157,4 +157,10 @@ class SobolevMethod(Method):
             stop = SobolevDiscrepancy(measurement.noise.norm(measurement.data) / size)
         else:
             notes = (*notes, f"{self.name}: the noise is not known, so it ran for all of its iterations.")
+        if problem.fidelity.s > 0 and type(measurement.physics).__name__ == "Identity":  # type: ignore[attr-defined]
+            notes = (
+                *notes,
+                f"{self.name}: without a penalty s > 0 brings in fine structures first, and an early stop "
+                "leaves out the smooth parts of the image; take prior 'tv' or 'quadratic'.",
+            )
         yield from iterate(GradientDescent(), problem, total=self.iterations, stop=stop, notes=notes)

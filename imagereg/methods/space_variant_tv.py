@@ -29,6 +29,8 @@ class SpaceVariantTV(TotalVariation):
     are made again from the result, which is iteratively reweighted l1.
     """
 
+    divisible: ClassVar[bool] = False  # weights are made of a median and a pre-estimate of the whole
+
     name: ClassVar[str] = "space_variant_tv"
     title: ClassVar[str] = "Space-variant total variation"
     summary: ClassVar[str] = (

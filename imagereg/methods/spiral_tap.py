@@ -42,7 +42,7 @@ class SpiralTap(Method):
         noise=("poisson", "transmission"), quantity=("counts", "image", "line_integrals")
     )
     main: ClassVar[str] = "strength"
-    copies: ClassVar[tuple[float, float]] = (6.0, 8.0)
+    copies: ClassVar[tuple[float, float]] = (9.0, 58.0)
 
     penalty: Literal[PENALTIES] = parameter(  # type: ignore[valid-type]
         "tv",

@@ -25,6 +25,7 @@ class Tikhonov(Variational):
         "A. N. Tikhonov, Soviet Math. Dokl. 4 (1963) 1035; P. C. Hansen, Discrete Inverse Problems (2010), "
         "doi:10.1137/1.9780898718836"
     )
+    copies: ClassVar[tuple[float, float]] = (4.0, 34.0)
 
     strength: float = parameter(
         0.3,
@@ -41,6 +42,11 @@ class Tikhonov(Variational):
         "no", "Keep the image at or above 0; auto: in tomography and for counts"
     )
     iterations: int = parameter(100, "Steps at most", ge=1, le=100_000)
+
+    @property
+    def divisible(self) -> bool:
+        """Without bounds: it is solved by conjugate gradients, whose sums are all that couples rows."""
+        return self.nonnegative == "no" and self.fidelity != "sobolev"
 
     def penalty(self, measurement: Measurement, scaling: Scaling) -> tuple[Prior, ...]:
         """lambda/2 ||L x||^2."""

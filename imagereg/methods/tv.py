@@ -33,6 +33,11 @@ class TotalVariation(Variational):
         "pdhg", "Algorithm; pdhg is the only one that states how far it is from the minimum", level="advanced"
     )
 
+    @property
+    def divisible(self) -> bool:
+        """With pdhg: differences reach one row further, and the rest are sums."""
+        return self.solver == "pdhg" and self.fidelity != "sobolev"
+
     def penalty(
         self, measurement: Measurement, scaling: Scaling, weight: torch.Tensor | None = None
     ) -> tuple[Prior, ...]:

@@ -29,6 +29,7 @@ class Variational(Method):
 
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
+    copies: ClassVar[tuple[float, float]] = (20.0, 48.0)
 
     strength: float = parameter(
         0.05,

@@ -26,6 +26,8 @@ _HOME = {
     "identity": "mask",
     "Downsampling": "downsample",
     "downsampling": "downsample",
+    "PhaseRetrieval": "nonlinear",
+    "Saturation": "nonlinear",
     "GammaNoise": "noise",
     "GaussianNoise": "noise",
     "PoissonNoise": "noise",

@@ -66,6 +66,13 @@ class FlatField(Step):
     gain: float | None = parameter(
         None, "counts per detected quantum; from the flats' noise where not given", gt=0, level="advanced"
     )
+    read_noise: float | None = parameter(
+        None,
+        "standard deviation of a pixel without beam; from the darks where not given",
+        ge=0,
+        unit="counts",
+        level="advanced",
+    )
     floor: float | None = parameter(
         None,
         "least believable signal in counts (least transmission, for transmission); from gain and read noise "
@@ -88,10 +95,15 @@ class FlatField(Step):
             )
         if measurement.darks is None:
             remarks.append("flatfield: there are no darks, so the detector's offset is taken as zero")
-        noise = read_noise(measurement)
+        noise = self._noise(measurement)
         floor = self.floor or max(0.5 * (photons or 1.0), noise)
-        found = {"read_noise": round(noise, 4), "gain_measured": self.gain is None and photons is not None}
-        return self._resolved({"gain": photons or 1.0, "floor": floor}, found=found, remarks=tuple(remarks))
+        found = {"gain_measured": self.gain is None and photons is not None}
+        chosen = {"gain": photons or 1.0, "floor": floor, "read_noise": noise}
+        return self._resolved(chosen, found=found, remarks=tuple(remarks))
+
+    def _noise(self, measurement: Measurement) -> float:
+        """Read noise in counts, as given or as the darks show it."""
+        return round(read_noise(measurement), 4) if self.read_noise is None else self.read_noise
 
     def work(self, measurement: Measurement) -> Outcome:
         """Line integrals and weights."""
@@ -101,7 +113,7 @@ class FlatField(Step):
             return self._finish(measurement, values, values, np.float32(self.floor or 1e-4), None, {})
         step = self if self.gain is not None and self.floor is not None else self.resolve(measurement)
         assert step.gain is not None and step.floor is not None
-        noise = float(self._found.get("read_noise", 0.0) or read_noise(measurement))
+        noise = step._noise(measurement)
         if measurement.flats is None:
             signal, air = self._without_flats(measurement, values)
             with np.errstate(divide="ignore", invalid="ignore"):

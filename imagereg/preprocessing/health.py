@@ -54,9 +54,9 @@ def default_steps(measurement: Measurement) -> list[str]:
 def health(measurement: Measurement) -> list[Finding]:
     """What is wrong with a measurement, from a few rows spread over it.
 
-    Looked for: values that are not finite, saturated or negative, bad views, dead pixels, missing or
-    exchanged flats and darks, stripes, air that is not at zero, gaps and repetitions of angles, arcs of
-    less than half a turn.
+    Looked for: values that are not finite, saturated, negative or struck by zingers, bad views, dead
+    pixels, missing or exchanged flats and darks, stripes, air that is not at zero, gaps and repetitions of
+    angles, arcs of less than half a turn.
     """
     from imagereg.preprocessing.pipeline import LOOK_ROWS, Look
 
@@ -121,6 +121,7 @@ def _counts(measurement: Measurement, values: Frames) -> Iterator[Finding]:
             "" if wide else "outliers",
             "measure with a shorter exposure, as this is too much to mend" if wide else "",
         )
+    yield from _zingers(measurement)
     if measurement.flats is None:
         yield Finding(
             "these are counts without flats",
@@ -143,6 +144,17 @@ def _counts(measurement: Measurement, values: Frames) -> Iterator[Finding]:
         yield Finding(
             f"the brightest counts are {brightest:.3g} times the flats",
             advice="flats and data seem to have different exposures, or flats and darks are exchanged",
+        )
+
+
+def _zingers(measurement: Measurement) -> Iterator[Finding]:
+    from imagereg.preprocessing.outliers import Outliers
+
+    found = Outliers(which="bright", pixels=False).work(measurement).found["outliers"]
+    if found:
+        total = int(np.prod(measurement.data.shape))
+        yield Finding(
+            f"{_share(found, total)} of the counts stand out as zingers do and will make lines", "outliers"
         )
 
 

@@ -162,11 +162,13 @@ class Outliers(Step):
         """Pixels that differ from the median along their row in more than a share of the frames."""
         from scipy.ndimage import median_filter
 
-        excess = frames - median_filter(frames, size=(1, 1, 7), mode="nearest")
-        sigma = 1.4826 * np.median(np.abs(excess), axis=2, keepdims=True) + 1e-12
+        level = median_filter(frames, size=(1, 1, 7), mode="nearest")
+        excess = np.abs(frames - level)
+        # Along a slope most values are their own median: those tell nothing of the spread.
+        told = np.ma.median(np.ma.masked_equal(excess, 0), axis=2, keepdims=True).filled(0)
         # Columns differ by a few per cent in sensitivity: that is for rings, not for dead pixels.
-        limit = 4 * self.threshold * sigma
-        return np.asarray((np.abs(excess) > limit).mean(axis=0) > share)
+        limit = np.maximum(4 * self.threshold * 1.4826 * told, 0.1 * np.abs(level)) + 1e-12
+        return np.asarray((excess > limit).mean(axis=0) > share)
 
     def _signs(self) -> tuple[int, ...]:
         return {"both": (1, -1), "bright": (1,), "dark": (-1,)}[self.which]

@@ -56,12 +56,20 @@ class DenoiserPrior(Prior):
 
     def denoise(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
         """The image denoised at another sigma."""
-        span = self.high - self.low
-        scaled = (x - self.low) / span
-        if x.ndim == 5:  # denoisers are for pictures: each slice of a volume is one
-            b, c, d = scaled.shape[:3]
-            flat = scaled.movedim(2, 1).reshape(b * d, c, *scaled.shape[3:])
-            clean = self.denoiser(flat, sigma).reshape(b, d, c, *scaled.shape[3:]).movedim(1, 2)
-        else:
-            clean = self.denoiser(scaled, sigma)
-        return self.low + span * clean.to(x.dtype)
+        return self.from_unit(self.unit(self.to_unit(x), sigma).to(x.dtype))
+
+    def to_unit(self, x: torch.Tensor) -> torch.Tensor:
+        """(x - low) / s."""
+        return (x - self.low) / (self.high - self.low)
+
+    def from_unit(self, u: torch.Tensor) -> torch.Tensor:
+        """low + s u."""
+        return self.low + (self.high - self.low) * u
+
+    def unit(self, u: torch.Tensor, sigma: float) -> torch.Tensor:
+        """D(u, sigma) of an image or volume whose grey values already run from 0 to 1."""
+        if u.ndim != 5:
+            return self.denoiser(u, sigma)
+        b, c, d = u.shape[:3]  # denoisers are for pictures: each slice of a volume is one
+        flat = u.movedim(2, 1).reshape(b * d, c, *u.shape[3:])
+        return self.denoiser(flat, sigma).reshape(b, d, c, *u.shape[3:]).movedim(1, 2)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from imagereg.errors import UsageError
+from imagereg.physics.parted import Part, part_of
 from imagereg.priors.base import LinearMap
 
 
@@ -42,6 +43,12 @@ class Gradient(LinearMap):
     def A(self, x: torch.Tensor) -> torch.Tensor:
         """D x, (B, C, K, ...)."""
         self._check(x)
+        part = part_of(x) if self.dimensions == 3 else None
+        if part is not None:
+            return self._parted(x, part)
+        return self._forward(x)
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
         if compiled(x):
             from imagereg.priors import gradient_kernels as kernels
 
@@ -62,6 +69,12 @@ class Gradient(LinearMap):
 
     def A_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """D^T z, the negative divergence, (B, C, ...)."""
+        part = part_of(z[:, :, 0]) if self.dimensions == 3 else None
+        if part is not None:
+            return self._parted_adjoint(z, part)
+        return self._adjoint(z)
+
+    def _adjoint(self, z: torch.Tensor) -> torch.Tensor:
         if compiled(z):
             from imagereg.priors import gradient_kernels as kernels
 
@@ -77,6 +90,24 @@ class Gradient(LinearMap):
                 total.narrow(axis, 0, size - 1).sub_(inside)
                 total.narrow(axis, 1, size - 1).add_(inside)
         return total
+
+    def _parted(self, x: torch.Tensor, part: Part) -> torch.Tensor:
+        """D x of a part of a volume: the first row of the part after it makes the last difference."""
+        after = part.next_door(x[:, :, :1], before=False)
+        if after is None:
+            return self._forward(x)
+        return self._forward(torch.cat((x, after), 2))[:, :, :, :-1].contiguous()
+
+    def _parted_adjoint(self, z: torch.Tensor, part: Part) -> torch.Tensor:
+        """D^T z of a part of a volume: rows on both sides, of which only the one before counts."""
+        before = part.next_door(z[:, :, :, -1:], before=True)
+        fields = [] if before is None else [before]
+        fields.append(z)
+        end = part.rank + 1 < len(part.rows)
+        if end:
+            fields.append(torch.zeros_like(z[:, :, :, :1]))
+        image = self._adjoint(torch.cat(fields, 3))
+        return image[:, :, len(fields) - 1 - end : image.shape[2] - end].contiguous()
 
     def _factors(self, x: torch.Tensor) -> np.ndarray:
         return np.asarray(

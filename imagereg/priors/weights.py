@@ -6,6 +6,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
+from imagereg.physics.parted import kth_value
 from imagereg.priors.gradient import Gradient
 
 
@@ -79,7 +80,5 @@ def grey_range(image: torch.Tensor, *, tail: float = 1e-3) -> torch.Tensor:
     (B, 1, ..., 1), in the units of the image; 0 for a constant one.
     """
     flat = image.flatten(1)
-    skip = int(tail * (flat.shape[1] - 1))
-    low = flat.kthvalue(1 + skip, dim=1).values
-    high = flat.kthvalue(flat.shape[1] - skip, dim=1).values
+    low, high = kth_value(flat, tail, high=False), kth_value(flat, tail, high=True)
     return (high - low).reshape(-1, *([1] * (image.ndim - 1)))

@@ -32,6 +32,7 @@ def back_stack(
     point: bool,
     edges: Any,
     columns: int,
+    tall: int,
     lanes: int,
     out: Any,
     slices: Any,
@@ -40,23 +41,25 @@ def back_stack(
     """Add the transposed projections of the rays with one major axis to one block of slices.
 
     data : (views, columns, lanes), flat.
+    tall : steps along the major axis that a thread owns at a time, a multiple of `STEPS`.
     out : flat image, the slices of the block at `slices`, a row every `row_step`.
     """
     depth = shape[1] if major_axis == 1 else shape[0]
     width = shape[0] if major_axis == 1 else shape[1]
     line = (width + 3) * lanes
     longest = runs[:, 3].max()
-    for band in prange((depth + STEPS - 1) // STEPS):
-        first = band * STEPS
-        steps = min(STEPS, depth - first)
-        voxels = aligned(STEPS * line, data)
+    for band in prange((depth + tall - 1) // tall):
+        low = band * tall
+        high = min(depth, low + tall)
+        voxels = aligned(tall * line, data)
         voxels[:] = 0
         weights = aligned(64 * STEPS, data)
         offsets = np.empty(64 * STEPS, np.int32)
         most = 0
         for k in range(groups.size - 1):
             most = max(most, groups[k + 1] - groups[k])
-        start, slope, length = np.zeros((most, longest)), np.zeros((most, longest)), np.zeros((most, longest))
+        start, slope = np.zeros((most, longest)), np.zeros((most, longest))
+        length = np.zeros((most, longest))
         counts, reached = np.zeros(most, np.int64), np.zeros(most, np.int64)
         sums = aligned(most * longest * lanes, data)
         for k in range(groups.size - 1):
@@ -74,31 +77,18 @@ def back_stack(
                     to = (member * longest + ray) * lanes
                     for lane in range(lanes):
                         sums[to + lane] = mm * data[source + lane]
-            visit(
-                voxels,
-                lanes,
-                line,
-                lanes,
-                width,
-                first,
-                steps,
-                start[:members],
-                slope[:members],
-                counts[:members],
-                sums,
-                lanes,
-                True,
-                offsets,
-                weights,
-                reached,
-            )
+            for first in range(low, high, STEPS):
+                visit(
+                    voxels, lanes + (first - low) * line, line, lanes, width, first, min(STEPS, high - first),
+                    start[:members], slope[:members], counts[:members], sums, lanes, True, offsets, weights,
+                    reached,
+                )  # fmt: skip
         for lane in range(slices.size):
-            for step in range(steps):
+            for step in range(high - low):
                 for across in range(width):
-                    row, column = (across, first + step) if major_axis == 1 else (first + step, across)
-                    out[slices[lane] + row * row_step + column] += voxels[
-                        step * line + (across + 1) * lanes + lane
-                    ]
+                    row, column = (across, low + step) if major_axis == 1 else (low + step, across)
+                    found = voxels[step * line + (across + 1) * lanes + lane]
+                    out[slices[lane] + row * row_step + column] += found
 
 
 class FanProjector(StackProjector):
@@ -154,5 +144,14 @@ class FanProjector(StackProjector):
                 if (rays.runs[:, 1] == major).any():
                     back_stack(
                         stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges,
-                        rays.columns, lanes, target, slices[chosen], rays.shape[1],
+                        rays.columns, _height(rays.shape, major, lanes * source.itemsize), lanes, target,
+                        slices[chosen], rays.shape[1],
                     )  # fmt: skip
+
+
+def _height(shape: tuple[int, int], major: int, size: int) -> int:
+    """Steps that a thread owns: what half of a second cache holds, and some bands for each thread."""
+    depth, width = shape[major], shape[1 - major]
+    fits = (1 << 19) // (width * size)
+    enough = -(-depth // (2 * numba.get_num_threads()))
+    return max(1, min(fits, enough) // STEPS) * STEPS

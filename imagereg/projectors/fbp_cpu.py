@@ -29,7 +29,7 @@ def fan_back(data: Any, column: Any, depth: Any, columns: int, shape: Any, out: 
     column, depth : (views, 3), functions of (1, grid column, grid row).
     """
     rows, width = shape[0], shape[1]
-    lanes = simd.lanes_of(data)
+    lanes = simd.window_lanes_of(data)
     real = data.dtype.type
     line = columns + 2 * PAD
     for row in prange(rows):
@@ -68,7 +68,7 @@ def fan_back(data: Any, column: Any, depth: Any, columns: int, shape: Any, out: 
 
 @njit(**OPTIONS)
 def _give(out: Any, at: int, count: int, values: Any) -> None:
-    lanes = simd.lanes_of(out)
+    lanes = simd.window_lanes_of(out)
     if count == lanes:
         simd.store(out, at, values)
         return
@@ -89,7 +89,7 @@ def cone_back(
     """
     slices, high, wide = shape[0], shape[1], shape[2]
     line = rows + TALL
-    lanes = simd.lanes_of(data)
+    lanes = simd.window_lanes_of(data)
     real = data.dtype.type
     for i in prange(high):
         for j in range(wide):

@@ -21,10 +21,11 @@ from imagereg.projectors.rays import PlaneRays
 from imagereg.projectors.single_cpu import PAD
 
 ACROSS = 16  # voxels of a row that are done together
-DOWN = 8
-CHUNK = 16  # views whose weights are tabulated together
-FRACTION = 42  # bits below the point of places on the detector
+DOWN = 32
+CHUNK = 8  # views whose weights are tabulated together
+FRACTION = 45  # bits below the point of places on the detector
 _POINT = float(1 << FRACTION)
+_MOST = 1 << (62 - FRACTION)  # columns that such places can count
 
 
 def shadows(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
@@ -103,7 +104,7 @@ def two_weights(like: Any, part: Any, half: float, top: float, fall: float) -> t
     The shadow is `half` wide on each side, at most one column, and falls from `top` by `fall` a column.
     """
     real = like.dtype.type
-    lanes = simd.lanes_of(like)
+    lanes = simd.lanes_in(part)
     nothing = simd.splat(like, 0, lanes)
     from_middle = simd.absolute(simd.sub(real(1 - half), part))
     near = simd.fma(real(-fall), from_middle, simd.splat(like, top, lanes))
@@ -114,6 +115,7 @@ def two_weights(like: Any, part: Any, half: float, top: float, fall: float) -> t
 @njit(**OPTIONS)
 def tabulate_row(
     seen: Any,
+    view: int,
     row: int,
     column: int,
     pairs: int,
@@ -128,23 +130,23 @@ def tabulate_row(
 ) -> None:
     """Offsets and weights of the data that `ACROSS` neighbouring voxels take from one view."""
     real = like.dtype.type
-    half = seen[5]
-    end = seen[0] + row * seen[1] + column * seen[2] - half
-    corner = math.floor(end + min(0.0, (ACROSS - 1) * seen[2]))
+    half = seen[view, 5]
+    end = seen[view, 0] + row * seen[view, 1] + column * seen[view, 2] - half
+    corner = math.floor(end + min(0.0, (ACROSS - 1) * seen[view, 2]))
     safe = int(max(min(corner, 1.0e9), -1.0e9))
     v = simd.lanes_of(like)
     for group in range(0, ACROSS, v):
-        start = end - corner + group * seen[2]
-        at = simd.fma(real(seen[2]), simd.ramp(like, v), simd.splat(like, start, v))
+        start = end - corner + group * seen[view, 2]
+        at = simd.fma(real(seen[view, 2]), simd.ramp(like, v), simd.splat(like, start, v))
         whole = simd.floor(at)
         part = simd.sub(at, whole)
         first = simd.add(simd.whole(whole), safe + 1)
         for pair in range(pairs):
             place = to + pair * ACROSS + group
             near, far = (
-                two_weights(like, part, half, seen[3], seen[4])
+                two_weights(like, part, half, seen[view, 3], seen[view, 4])
                 if pairs == 1
-                else pair_weights(like, part, half - 2 * pair, seen[3], seen[4])
+                else pair_weights(like, part, half - 2 * pair, seen[view, 3], seen[view, 4])
             )
             simd.store(one, place, near)
             simd.store(two, place, far)
@@ -156,7 +158,7 @@ def tabulate_row(
 def pair_weights(like: Any, part: Any, half: float, top: float, fall: float) -> tuple[Any, Any]:
     """As `two_weights` for the columns of any pair of a wide shadow; `half` counts from the pair."""
     real = like.dtype.type
-    lanes = simd.lanes_of(like)
+    lanes = simd.lanes_in(part)
     nothing, most = simd.splat(like, 0, lanes), simd.splat(like, top, lanes)
     away = simd.sub(real(1 - half), part)
     near = simd.fma(real(-fall), simd.absolute(away), most)
@@ -201,7 +203,8 @@ def back_stack(
             for row in range(top, bottom):
                 for view in range(chunk, last):
                     tabulate_row(
-                        seen[view],
+                        seen,
+                        view,
                         row,
                         left,
                         pairs,
@@ -236,7 +239,7 @@ def _narrow(
     data: Any, seen: Any, view: int, top: int, bottom: int, left: int, columns: int, sums: Any
 ) -> None:
     """Add one view to a block of rows whose voxels look into windows of two vectors, two columns each."""
-    lanes = simd.lanes_of(data)
+    lanes = simd.window_lanes_of(data)
     real = data.dtype.type
     step, half = seen[view, 2], seen[view, 5]
     lowest = seen[view, 0] + top * seen[view, 1] + left * step - half
@@ -271,7 +274,7 @@ def _wide(
     sums: Any,
 ) -> None:
     """As `_narrow`, wherever the voxels' shadows lie and however many columns they cover."""
-    lanes = simd.lanes_of(data)
+    lanes = simd.window_lanes_of(data)
     real = data.dtype.type
     half = seen[view, 5]
     start = view * (columns + 2 * PAD) + PAD
@@ -303,8 +306,13 @@ def back_single(
     out : flat image, the slice's at `to`, a row every `row_step`.
     """
     rows, width = shape[0], shape[1]
-    lanes = simd.lanes_of(data)
+    lanes = simd.window_lanes_of(data)
     across = (width + lanes - 1) // lanes
+    farthest = 0.0
+    for view in range(seen.shape[0]):
+        extent = (rows + DOWN) * abs(seen[view, 1]) + (width + lanes) * abs(seen[view, 2])
+        farthest = max(farthest, abs(seen[view, 0]) + extent + seen[view, 5])
+    near = pairs == 1 and farthest < _MOST
     for band in prange((rows + DOWN - 1) // DOWN):
         top = band * DOWN
         sums = aligned(DOWN * lanes, data)
@@ -313,7 +321,7 @@ def back_single(
             left = block * lanes
             sums[:] = 0
             for view in range(seen.shape[0]):
-                if pairs == 1 and (lanes - 1) * abs(seen[view, 2]) + 3 < 2 * lanes:
+                if near and (lanes - 1) * abs(seen[view, 2]) + 3 < 2 * lanes:
                     _narrow(data, seen, view, top, bottom, left, columns, sums)
                 else:
                     _wide(data, seen, view, top, bottom, left, pairs, columns, sums)

@@ -18,7 +18,7 @@ from imagereg.projectors import simd
 from imagereg.projectors.layout import OPTIONS, aligned
 
 STEPS = 16
-STRIP = 8
+STRIP = 8  # for blocks of two vectors, and more for thinner ones
 
 
 @njit(**OPTIONS)
@@ -223,10 +223,11 @@ def visit(
         n = counts[view]
         reached[view] = first_beyond(start[view, :n], slope[view, :n], middle, -reach)
     edge = width - 1 + reach
+    wide = STRIP * 2 * vector // lanes
     strip = -reach
     while strip < edge:
         base = math.floor(strip)
-        strip += STRIP
+        strip += wide
         end = min(strip, edge)
         low, high = -1.0 - base, float(width - base)
         corner = origin + base * minor
@@ -291,17 +292,22 @@ def _cross(
     vector: int,
     transposed: bool,
 ) -> None:
+    if transposed:
+        # Every other ray first: neighbours share voxels, and a processor that is to add to what it has
+        # not yet written waits.
+        for odd in range(2):
+            for ray in range(begin + odd, end, 2):
+                t, at = (ray - begin) * STEPS, (line + ray) * lanes
+                if lanes == 2 * vector:
+                    write_two(voxels, corner, offsets, weights, t, steps, minor, sums, at)
+                elif lanes == 1:
+                    write_lane(voxels, corner, offsets, weights, t, steps, minor, sums, at)
+                else:
+                    write_vectors(voxels, corner, offsets, weights, t, steps, minor, sums, at, lanes)
+        return
     for ray in range(begin, end):
-        t = (ray - begin) * STEPS
-        at = (line + ray) * lanes
-        if transposed:
-            if lanes == 2 * vector:
-                write_two(voxels, corner, offsets, weights, t, steps, minor, sums, at)
-            elif lanes == 1:
-                write_lane(voxels, corner, offsets, weights, t, steps, minor, sums, at)
-            else:
-                write_vectors(voxels, corner, offsets, weights, t, steps, minor, sums, at, lanes)
-        elif lanes == 2 * vector:
+        t, at = (ray - begin) * STEPS, (line + ray) * lanes
+        if lanes == 2 * vector:
             read_two(voxels, corner, offsets, weights, t, steps, minor, sums, at)
         elif lanes == vector:
             read_one(voxels, corner, offsets, weights, t, steps, minor, sums, at)

@@ -22,11 +22,12 @@ VECTOR_BYTES = 64  # one AVX-512 register; two of AVX2, four of NEON
 _I32 = ir.IntType(32)
 
 
-def _has_avx512() -> bool:
-    return bool(llvm.get_host_cpu_features().get("avx512f", False))
+_FEATURES = llvm.get_host_cpu_features()
+AVX512 = bool(_FEATURES.get("avx512f", False))
+AVX2 = bool(_FEATURES.get("avx2", False))
 
-
-AVX512 = _has_avx512()
+# Vectors whose lanes are permuted fill one register: two registers have no permutation of their own.
+WINDOW_BYTES = 32 if AVX2 and not AVX512 else VECTOR_BYTES
 
 
 class Vector(types.Type):
@@ -79,6 +80,19 @@ lanes_of = _constant_lanes(
     "How many of the array's elements fill a vector; a compile-time constant.", VECTOR_BYTES
 )
 half_lanes_of = _constant_lanes("How many of the array's elements fill half a vector.", VECTOR_BYTES // 2)
+window_lanes_of = _constant_lanes(
+    "How many of the array's elements fill a vector that `lookup` and `permute` are made for.", WINDOW_BYTES
+)
+
+
+@intrinsic(prefer_literal=True)
+def lanes_in(typingctx: Any, vector: Any) -> Any:
+    """How many lanes a vector has; a compile-time constant."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, vector.lanes)
+
+    return types.literal(vector.lanes)(vector), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -259,6 +273,12 @@ def gather(typingctx: Any, array: Any, base: Any, index: Any) -> Any:
     return vector(array, types.intp, index), codegen
 
 
+def _permutes(vector: Vector) -> bool:
+    """Whether the processor permutes such vectors in its registers."""
+    bits = vector.dtype.bitwidth * vector.lanes
+    return (AVX512 and bits == 512) or (AVX2 and bits == 256)
+
+
 @intrinsic(prefer_literal=True)
 def permute(typingctx: Any, low: Any, high: Any, index: Any) -> Any:
     """Element `index` of `low` and `high` set side by side, for each lane; every index in [0, 2 lanes)."""
@@ -270,14 +290,9 @@ def permute(typingctx: Any, low: Any, high: Any, index: Any) -> Any:
 
 
 def _permute(kind: Any, vector: Vector, builder: Any, low: Any, high: Any, index: Any) -> Any:
-    bits = vector.dtype.bitwidth
-    if AVX512 and vector.lanes * bits == 512:
-        integers = ir.VectorType(ir.IntType(bits), vector.lanes)
-        where = index if bits == 32 else builder.sext(index, integers)
-        name = f"llvm.x86.avx512.vpermi2var.{'ps' if bits == 32 else 'pd'}.512"
-        signature = ir.FunctionType(kind, [kind, integers, kind])
-        function = cgutils.get_or_insert_function(builder.module, signature, name)
-        return builder.call(function, [low, where, high])
+    if _permutes(vector):
+        inside = _permute_avx512 if vector.dtype.bitwidth * vector.lanes == 512 else _permute_avx2
+        return inside(kind, vector, builder, low, high, index)
     order = ir.Constant(ir.VectorType(_I32, 2 * vector.lanes), list(range(2 * vector.lanes)))
     both = builder.shuffle_vector(low, high, order)
     result = ir.Constant(kind, ir.Undefined)
@@ -285,6 +300,34 @@ def _permute(kind: Any, vector: Vector, builder: Any, low: Any, high: Any, index
         at = builder.extract_element(index, ir.Constant(_I32, lane))
         result = builder.insert_element(result, builder.extract_element(both, at), ir.Constant(_I32, lane))
     return result
+
+
+def _permute_avx512(kind: Any, vector: Vector, builder: Any, low: Any, high: Any, index: Any) -> Any:
+    bits = vector.dtype.bitwidth
+    integers = ir.VectorType(ir.IntType(bits), vector.lanes)
+    where = index if bits == 32 else builder.sext(index, integers)
+    name = f"llvm.x86.avx512.vpermi2var.{'ps' if bits == 32 else 'pd'}.512"
+    signature = ir.FunctionType(kind, [kind, integers, kind])
+    function = cgutils.get_or_insert_function(builder.module, signature, name)
+    return builder.call(function, [low, where, high])
+
+
+def _permute_avx2(kind: Any, vector: Vector, builder: Any, low: Any, high: Any, index: Any) -> Any:
+    """Both halves of the window permuted, and of each lane the one that its index points to."""
+    singles, where = ir.VectorType(ir.FloatType(), 8), index
+    if vector.lanes == 4:  # a double is two singles, moved together
+        pairs = ir.Constant(ir.VectorType(_I32, 8), [0, 0, 1, 1, 2, 2, 3, 3])
+        twice = builder.shl(index, ir.Constant(ir.VectorType(_I32, 4), [1] * 4))
+        where = builder.shuffle_vector(twice, twice, pairs)
+        where = builder.or_(where, ir.Constant(ir.VectorType(_I32, 8), [0, 1] * 4))
+    signature = ir.FunctionType(singles, [singles, ir.VectorType(_I32, 8)])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.avx2.permps")
+    one, two = (
+        builder.bitcast(builder.call(function, [builder.bitcast(half, singles), where]), kind)
+        for half in (low, high)
+    )
+    last = ir.Constant(ir.VectorType(_I32, vector.lanes), [vector.lanes - 1] * vector.lanes)
+    return builder.select(builder.icmp_signed(">", index, last), two, one)
 
 
 @intrinsic(prefer_literal=True)
@@ -298,7 +341,7 @@ def lookup(typingctx: Any, array: Any, base: Any, index: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = context.get_value_type(vector)
-        if not AVX512:
+        if not _permutes(vector):
             return _gather(context, builder, array, vector, *args)
         align = array.dtype.bitwidth // 8
         after = builder.add(args[1], ir.Constant(args[1].type, vector.lanes))

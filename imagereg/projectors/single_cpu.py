@@ -51,7 +51,7 @@ def _narrow(
     `start` and `slope` are those of the first ray; the others lie `apart + row * spread` away, with rows
     counted from `first`.
     """
-    lanes = simd.lanes_of(rows)
+    lanes = simd.window_lanes_of(rows)
     sums, corrections = simd.splat(rows, 0, lanes), simd.splat(rows, 0, lanes)
     passed, one_row = simd.splat(rows, 0, lanes), simd.splat(rows, 1, lanes)
     place, step = int((start + first * slope) * _POINT), int(slope * _POINT)
@@ -85,7 +85,7 @@ def _wide(
     total: Any,
 ) -> None:
     """As `_narrow`, for rays that lie farther apart."""
-    lanes = simd.lanes_of(rows)
+    lanes = simd.window_lanes_of(rows)
     real = rows.dtype.type
     sums = simd.splat(rows, 0, lanes)
     for row in range(first, last):
@@ -119,7 +119,7 @@ def forward_single(
     rows : the slice, or its transpose, in rows with `PAD` zeros on either side; flat.
     out : flat data, the slice's at `to`, a view every `view_step`.
     """
-    lanes = simd.lanes_of(rows)
+    lanes = simd.window_lanes_of(rows)
     line = width + 2 * PAD
     for k in prange(runs.shape[0]):
         run = runs[k]

@@ -55,7 +55,7 @@ def _rows_of_rays(
     narrow: bool,
     total: Any,
 ) -> None:
-    lanes = simd.lanes_of(voxels)
+    lanes = simd.window_lanes_of(voxels)
     real = voxels.dtype.type
     sums, corrections = simd.splat(voxels, 0, lanes), simd.splat(voxels, 0, lanes)
     for at in range(first, last):
@@ -112,7 +112,7 @@ def forward(
     """
     depth, high, wide = shape[0], shape[1], shape[2]
     down = (wide + 3) * tall
-    lanes = simd.lanes_of(voxels)
+    lanes = simd.window_lanes_of(voxels)
     for k in prange(runs.shape[0]):
         run = runs[k]
         count = run[3]
@@ -168,7 +168,7 @@ def _column_of_voxels(
     gap: float,
 ) -> None:
     """Give two voxel columns what the rays of one detector column bring to them at one step."""
-    lanes = simd.lanes_of(voxels)
+    lanes = simd.window_lanes_of(voxels)
     real = voxels.dtype.type
     half = abs(1 / gap)
     pairs = (math.ceil(2 * half - 1e-12) + 1) // 2

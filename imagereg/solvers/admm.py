@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.fidelities.base import Fidelity, align
+from imagereg.fidelities.base import Fidelity, Step, align
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.priors.base import Identity, LinearMap, Prior
 from imagereg.priors.quadratic import Quadratic
@@ -54,7 +54,8 @@ class ADMM:
     Parameters
     ----------
     relaxation : between 0 and 2; K x is replaced by relaxation K x + (1 - relaxation) z.
-    penalty : factor of all rho_i, whose natural size comes from the terms (`Functional.slope`).
+    penalty : factor of all rho_i, whose natural size comes from the terms (`Functional.slope`); one number,
+        or one an item shaped (B, 1, ...).
     adapt : number of steps in which rho_i follows the ratio of primal and dual residuals (every fifth);
         afterwards it stays, and the method converges.
     inner, tolerance : conjugate gradients of the first line: steps at most, and reduction of the slope.
@@ -66,7 +67,7 @@ class ADMM:
     """
 
     relaxation: float = 1.6
-    penalty: float = 1.0
+    penalty: Step = 1.0
     adapt: int = 40
     inner: int = 10
     tolerance: float = 0.05
@@ -74,7 +75,7 @@ class ADMM:
     def __post_init__(self) -> None:
         if (
             not 0 < self.relaxation < 2
-            or not self.penalty > 0
+            or not bool((torch.as_tensor(self.penalty) > 0).all())
             or self.inner < 1
             or not 0 < self.tolerance < 1
         ):

@@ -65,14 +65,26 @@ class State:
         """fidelity(A x) + sum of priors, summed over the batch; None where there is no objective."""
         if "objective" in self.values or self.problem is None:
             return self.values.get("objective")
-        return self.problem.objective(self.image, forward=self.memory.get("forward"))
+        return self._fit[0]
 
     @cached_property
     def residual(self) -> float | None:
         """||A x - y|| / ||y||; None where the work has no data term."""
         if "residual" in self.values or self.problem is None:
             return self.values.get("residual")
-        return self.problem.residual(self.image, forward=self.memory.get("forward"))
+        known = self.memory.get("forward")
+        return self._fit[1] if known is None else self.problem.residual(self.image, forward=known)
+
+    @cached_property
+    def _fit(self) -> tuple[float | None, float]:
+        """Objective and residual from one A x, which may have to be computed and is not kept."""
+        assert self.problem is not None
+        forward = self.memory.get("forward")
+        if forward is None:
+            with torch.no_grad():
+                forward = self.problem.physics.A(self.image)
+        objective = self.problem.objective(self.image, forward=forward)
+        return objective, self.problem.residual(self.image, forward=forward)
 
     @cached_property
     def gap(self) -> float | None:

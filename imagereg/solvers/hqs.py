@@ -9,17 +9,14 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.priors.base import Identity
 from imagereg.priors.denoiser import DenoiserPrior
 from imagereg.solvers.base import Memory
+from imagereg.solvers.ensemble import only_denoiser
 from imagereg.solvers.linear import (
-    data_block,
     mean_curvature,
-    named,
-    penalty_block,
-    proximal_point,
+    near,
+    quick_fit,
     require_linear,
-    solve,
 )
 from imagereg.solvers.problem import Problem, Refusal
 
@@ -65,16 +62,11 @@ class HQS:
             raise Refusal(
                 f"HQS: {type(problem.fidelity).__name__} is not a least-squares fidelity; use ADMM."
             )
-        if len(problem.priors) != 1 or not isinstance(problem.priors[0], DenoiserPrior):
-            names = " and ".join(named(prior) for prior in problem.priors) or "no prior"
-            raise Refusal(f"HQS takes one DenoiserPrior and was given {names}; use PDHG or ADMM.")
+        only_denoiser(problem, "HQS")
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
-        """The start, by default A^T y brought to the size that explains the data."""
-        image = start
-        if image is None:
-            result = solve([data_block(problem)], problem.like, iterations=3, tolerance=1e-3)
-            image = result["image"]
+        """The start, by default a quick reconstruction."""
+        image = quick_fit(problem) if start is None else start
         held = mean_curvature(problem)
         return {"image": problem.project(image), "held": held, "age": 0}
 
@@ -86,10 +78,7 @@ class HQS:
         sigma = self.level(prior.sigma, age)
         ratio = 1.0 if prior.sigma == 0 else (prior.sigma / sigma) ** 2
         weight = self.weight * ratio * memory["held"]
-        image = proximal_point(problem, centre, weight)
-        if image is None:
-            blocks = [data_block(problem), penalty_block(Identity(), weight, centre)]
-            image = solve(blocks, centre, iterations=self.inner, tolerance=self.tolerance)["image"]
+        image = near(problem, centre, weight, iterations=self.inner, tolerance=self.tolerance)
         image = problem.project(prior.denoise(problem.project(image), sigma))
         return {**memory, "image": image, "age": age + 1}
 

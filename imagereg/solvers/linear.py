@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import torch
 
 from imagereg.fidelities.base import Step, align
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.priors.base import LinearMap, Prior
+from imagereg.physics.parted import own_rows, summed, whole_shape
+from imagereg.priors.base import Identity, LinearMap, Prior
 from imagereg.priors.quadratic import Quadratic
 from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal, inner
@@ -112,6 +114,16 @@ def _kept(done: torch.Tensor, old: Any, new: Any) -> Any:
     return new
 
 
+def quick_fit(problem: Problem, *, iterations: int = 5) -> torch.Tensor:
+    """A few steps of CGLS towards the u that explains the data best, from 0: a quick reconstruction."""
+    fidelity = problem.fidelity
+    weights = fidelity.weights if isinstance(fidelity, LeastSquares) else None
+    fit = LeastSquares(fidelity.estimate, weights)
+    block = Block(problem.physics.A, problem.physics.A_adjoint, fit.weigh, fit.data)
+    nothing = torch.zeros_like(fit.data)
+    return solve([block], problem.like, [nothing], iterations=iterations, tolerance=1e-3)["image"]
+
+
 def proximal_point(problem: Problem, centre: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
     """argmin_x f(A x) + weight / 2 ||x - centre||^2 in closed form; None where the physics has none.
 
@@ -127,6 +139,28 @@ def proximal_point(problem: Problem, centre: torch.Tensor, weight: torch.Tensor)
     return problem.physics.prox_l2(centre, fidelity.data, gamma=1 / weight)
 
 
+def near(
+    problem: Problem,
+    centre: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    iterations: int = 20,
+    tolerance: float = 1e-2,
+) -> torch.Tensor:
+    """argmin_x f(A x) + weight / 2 ||x - centre||^2: in closed form, else by conjugate gradients from centre.
+
+    Parameters
+    ----------
+    weight : of each item, (B, 1, ...).
+    iterations, tolerance : conjugate gradients: steps at most, and reduction of the slope.
+    """
+    found = proximal_point(problem, centre, weight)
+    if found is not None:
+        return found
+    blocks = [data_block(problem), penalty_block(Identity(), weight, centre)]
+    return solve(blocks, centre, iterations=iterations, tolerance=tolerance)["image"]
+
+
 def mean_curvature(problem: Problem) -> torch.Tensor:
     """trace(A^T f'' A) / number of pixels, of each item shaped (B, 1, ..., 1), from one vector of signs.
 
@@ -134,10 +168,10 @@ def mean_curvature(problem: Problem) -> torch.Tensor:
     """
     like = problem.like
     generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(2, like[:1].shape, generator=generator) * 2.0 - 1.0
+    signs = own_rows(torch.randint(2, whole_shape(like[:1].shape), generator=generator)) * 2.0 - 1.0
     probe = problem.physics.A(signs.to(like).expand_as(like).contiguous())
-    bend = problem.fidelity.curvature(problem.fidelity.estimate, probe)
-    return (bend / like[0].numel()).reshape(-1, *[1] * (like.ndim - 1))
+    bend = summed(problem.fidelity.curvature(problem.fidelity.estimate, probe))
+    return (bend / math.prod(whole_shape(like[:1].shape))).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def require_least_squares(problem: Problem, who: str) -> None:

@@ -8,9 +8,12 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Fidelity, align
+from imagereg.physics.parted import largest, smallest, summed
+from imagereg.priors.base import Functional
 from imagereg.solvers.base import Memory
 from imagereg.solvers.linear import named, require_linear
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.ramp import Ramp
 from imagereg.solvers.spectrum import largest_eigenvalue
 
 
@@ -26,14 +29,16 @@ class PDHG:
     its own length: s_i grows with the natural size of v_i over that of K_i x (`Functional.slope`), s0 is at
     most the curvature of f and at most what gives A the same share as the K_i, and
     tau = 1 / ||s0 A^T A + sum s_i K_i^T K_i||, measured by a few Lanczos steps rather than bounded by the sum
-    of norms: A blurs and K sharpens, so the sum is about twice too large. A x, A^T u and K_i^T v_i go on by
-    linearity: one projection and one back-projection a step.
+    of norms: A blurs and K sharpens, so the sum is about twice too large. For least squares of scans, u has
+    a ramp filter as its metric (see `Ramp`), in s0 as in tau. A x, A^T u and K_i^T v_i go on by linearity:
+    one projection and one back-projection a step.
 
     Parameters
     ----------
     relaxation : between 0 and 2; 1 is the plain scheme and needs the least memory.
     balance : factor of all dual steps, the primal one being divided by it.
     spectrum : Lanczos steps for tau; 0 takes the sum of norms.
+    ramp : exponent of the ramp filter, between 0 (none) and 1.
 
     References
     ----------
@@ -45,12 +50,14 @@ class PDHG:
     relaxation: float = 1.9
     balance: float = 1.0
     spectrum: int = 16
+    ramp: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.relaxation < 2 or not self.balance > 0 or self.spectrum < 0:
+        if not (0 < self.relaxation < 2 and self.balance > 0 and self.spectrum >= 0 and 0 <= self.ramp <= 1):
             raise UsageError(
-                f"PDHG(relaxation={self.relaxation}, balance={self.balance}, spectrum={self.spectrum}): "
-                "give a relaxation between 0 and 2, a positive balance and a spectrum of at least 0."
+                f"PDHG(relaxation={self.relaxation}, balance={self.balance}, spectrum={self.spectrum}, "
+                f"ramp={self.ramp}): give a relaxation in (0, 2), a positive balance, a spectrum of at "
+                "least 0 and a ramp in [0, 1]."
             )
 
     def check(self, problem: Problem) -> None:
@@ -66,10 +73,8 @@ class PDHG:
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
         """The start within the bounds, dual variables of 0 and the step lengths."""
         image = problem.project(problem.like if start is None else start)
-        forward = problem.physics.A(image) if start is not None else torch.zeros_like(problem.fidelity.data)
-        if start is None and bool(image.any()):
-            forward = problem.physics.A(image)
         u = torch.zeros_like(problem.fidelity.data)
+        forward = problem.physics.A(image) if bool(image.any()) else u
         duals = [torch.zeros_like(prior.operator.A(image)) for prior in problem.priors]
         back = torch.zeros_like(image)
         return {
@@ -82,14 +87,29 @@ class PDHG:
             **self.steps(problem, start),
         }
 
+    def carried(self, problem: Problem, memory: Memory) -> Memory:
+        """The start of a problem where a run of the same terms at other strengths ended.
+
+        Image and dual variables go on, the step lengths are those of the new strengths; the next dual step
+        brings v into its new domain.
+        """
+        ended = {name: memory[name] for name in ("image", "forward", "fit", "duals", "back")}
+        return {**ended, "relaxed": tuple(ended.values()), **self.steps(problem, memory["image"])}
+
     def steps(self, problem: Problem, start: torch.Tensor | None) -> Memory:
-        """tau, s0 (`sigma`) and the s_i (`sigmas`), one number an item each."""
-        physics, like = problem.physics, problem.like
+        """tau, s0 (`sigma`) and the s_i (`sigmas`), one number an item each, and the ramp filter."""
+        like = problem.like
         each = like.new_ones(like.shape[0], *[1] * (like.ndim - 1))
-        data = problem.fidelity.estimate
-        size = inner(data, data).reshape_as(each)
-        bend = problem.fidelity.curvature(data, data).reshape_as(each)
-        sigma = torch.where((size > 0) & (bend > 0) & torch.isfinite(bend), bend / size, each)
+        ramp: Ramp | None = None
+        if self.ramp and Ramp.suits(problem):
+            ramp = Ramp.of(problem.fidelity, self.ramp)  # type: ignore[arg-type]
+            sigma, size = each, self._largest(problem, [each], ramp)
+        else:
+            data = problem.fidelity.estimate
+            power = inner(data, data).reshape_as(each)
+            bend = summed(problem.fidelity.curvature(data, data)).reshape_as(each) / power
+            sigma = torch.where((bend > 0) & torch.isfinite(bend), bend, each)
+            size = each * problem.norm**2
         sigmas, share = [], torch.zeros_like(each)
         if problem.priors:
             scale = problem.scale(start)
@@ -97,17 +117,17 @@ class PDHG:
                 slope = each * prior.outer.slope(scale)  # type: ignore[union-attr]
                 sigmas.append(slope)
                 share = share + slope * prior.operator.norm**2
-            sigma = torch.where(share > 0, torch.minimum(sigma, share / problem.norm**2), sigma)
-        total = sigma * problem.norm**2 + share
+            sigma = torch.where(share > 0, torch.minimum(sigma, share / size), sigma)
+        total = sigma * size + share
         if self.spectrum and problem.priors:
-            total = torch.minimum(total, self._joint(problem, sigma, sigmas, total))
-        tau = 0.999 / (total * self.balance)
+            parts = [s / total for s in (sigma, *sigmas)]
+            total = total * self._largest(problem, parts, ramp).clamp_max(1)
         return {
-            "tau": tau,
+            "tau": 0.999 / (total * self.balance),
             "sigma": sigma * self.balance,
             "sigmas": [s * self.balance for s in sigmas],
-            "total": total,
-            "physics": type(physics).__name__,
+            "symbol": None if ramp is None else ramp.symbol,
+            "root": None if ramp is None else ramp.root,
         }
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
@@ -117,7 +137,11 @@ class PDHG:
         forward = problem.physics.A(image)
         ahead, seen = torch.lerp(x, image, 2.0), torch.lerp(ax, forward, 2.0)
         sigma = align(memory["sigma"], u)
-        fit = problem.fidelity.prox_conjugate(u + sigma * seen, sigma)
+        if memory["symbol"] is None:
+            fit = problem.fidelity.prox_conjugate(u + sigma * seen, sigma)
+        else:
+            ramp = Ramp(problem.fidelity.data, memory["symbol"], memory["root"])
+            fit = ramp.dual_step(u, seen, sigma)
         new_duals = [
             prior.dual_step(v, ahead, s)
             for prior, v, s in zip(problem.priors, duals, memory["sigmas"], strict=True)
@@ -136,19 +160,22 @@ class PDHG:
             "relaxed": new if self.relaxation == 1 else self._relax(memory["relaxed"], new),
         }
 
-    def gap(self, problem: Problem, memory: Memory) -> float:
+    def gap(self, problem: Problem, memory: Memory) -> float | None:
         """(P - D) / (1 + |P|) at the state's image and dual variables, summed over the batch.
 
         With r = A^T u + sum K_i^T v_i, D = -f*(u) - sum g_i*(v_i) + sum_j min {r_j x_j: x_j in bounds}.
         A side without a bound would make D = -infinity until r is 0 to the last digit; there low_j or high_j
         is the pixel's value minus or plus the span of the image's grey values. So the gap bounds P(x) - P(x*)
         for every minimiser x* that differs from x by at most that span in each pixel, and by convexity it
-        falls short for a farther one by no more than the ratio of the distances.
+        falls short for a farther one by no more than the ratio of the distances. None where a prior does not
+        know its conjugate.
         """
+        if any(getattr(type(p.outer), "conjugate", None) is Functional.conjugate for p in problem.priors):
+            return None
         image, back = memory["image"], memory["back"]
         low, high = problem.bounds
         flat = image.flatten(1)
-        span = (flat.amax(1) - flat.amin(1)).reshape(-1, *[1] * (image.ndim - 1))
+        span = (largest(flat.amax(1)) - smallest(flat.amin(1))).reshape(-1, *[1] * (image.ndim - 1))
         span = torch.where(span > 0, span, torch.maximum(image.abs(), image.new_ones(())))
         below = image - span if low is None else torch.full_like(image, low)
         above = image + span if high is None else torch.full_like(image, high)
@@ -158,8 +185,8 @@ class PDHG:
         for prior, v in zip(problem.priors, memory["duals"], strict=True):
             dual = dual - prior.outer.conjugate(v).double()  # type: ignore[union-attr]
             primal = primal + prior.fn(image).double()  # type: ignore[union-attr]
-        total = float(primal.sum())
-        return float((primal - dual).sum()) / (1 + abs(total))
+        total = float(summed(primal.sum()))
+        return float(summed((primal - dual).sum())) / (1 + abs(total))
 
     def _relax(self, old: tuple, new: tuple) -> tuple:
         rate = self.relaxation
@@ -174,24 +201,23 @@ class PDHG:
             torch.lerp(back, new_back, rate),
         )
 
-    def _joint(
-        self, problem: Problem, sigma: torch.Tensor, sigmas: list[torch.Tensor], total: torch.Tensor
-    ) -> torch.Tensor:
-        """||sigma A^T A + sum sigma_i K_i^T K_i|| of each item."""
+    def _largest(self, problem: Problem, parts: list[torch.Tensor], ramp: Ramp | None) -> torch.Tensor:
+        """||part_0 A^T M A + sum part_i K_i^T K_i|| of each item, M the metric of u."""
         from imagereg.physics.certificate import Certified
 
         like, physics = problem.like, problem.physics
-        parts = [s / total for s in (sigma, *sigmas)]
         alike = all(bool((p - p[:1]).abs().max() <= 1e-5 * p.abs().max()) for p in parts)
-        if alike and isinstance(physics, Certified):
-            # Items that differ in the size of their steps only have one spectrum.
+        if alike and isinstance(physics, Certified) and (ramp is None or ramp.root is None):
+            # Items that differ only in the size of their steps have one spectrum.
             like, parts = like[:1], [p[:1] for p in parts]
 
         def normal(x: torch.Tensor) -> torch.Tensor:
-            out = parts[0] * physics.A_adjoint(physics.A(x))
-            for prior, part in zip(problem.priors, parts[1:], strict=True):
+            seen = physics.A(x)
+            out = parts[0] * physics.A_adjoint(seen if ramp is None else ramp.metric(seen))
+            for prior, part in zip(problem.priors, parts[1:], strict=False):
                 out = out + part * prior.operator.A_adjoint(prior.operator.A(x))
             return out
 
         smooth = physics.A_adjoint(physics.A(torch.ones_like(like)))
-        return total * largest_eigenvalue(normal, like, smooth=smooth, iterations=self.spectrum)
+        found = largest_eigenvalue(normal, like, smooth=smooth, iterations=max(self.spectrum, 8))
+        return found.expand(problem.like.shape[0], *found.shape[1:])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagereg.errors import UsageError
+from imagereg.physics.parted import largest, smallest, summed
 
 if TYPE_CHECKING:
     from imagereg.fidelities.base import Fidelity
@@ -76,18 +77,15 @@ class Problem:
     def scale(self, start: torch.Tensor | None = None) -> torch.Tensor:
         """The span of grey values that solutions have, roughly, of each item, shaped (B, 1, ..., 1).
 
-        It is that of `start`, where that has any, or of the steepest-descent step t A^T y from 0.
+        It is that of `start`, where that has any, or of a few steps of least squares from 0.
         """
+        from imagereg.solvers.linear import quick_fit
+
         with torch.no_grad():
             given = None if start is None else _span(start)
             if given is not None and bool((given > 0).all()):
                 return given
-            back = self.physics.A_adjoint(self.fidelity.estimate)
-            ahead = self.physics.A(back)
-            power = inner(back, back)
-            # Data may have fewer axes than images.
-            answer = inner(ahead, ahead).reshape_as(power)
-            span = _span(back) * power / answer.clamp_min(torch.finfo(back.dtype).tiny)
+            span = _span(quick_fit(self))
             span = torch.where(span > 0, span, torch.ones_like(span))
             return span if given is None else torch.where(given > 0, given, span)
 
@@ -109,19 +107,20 @@ class Problem:
                 if value is None:
                     return None
                 terms.append(value)
-            return float(torch.stack([term.double().sum() for term in terms]).sum())
+            return float(summed(torch.stack([term.double().sum() for term in terms]).sum()))
 
     def residual(self, image: torch.Tensor, *, forward: torch.Tensor | None = None) -> float:
         """||A x - y|| / ||y|| over the whole batch; y is the u that explains the data best."""
         with torch.no_grad():
             forward = self.physics.A(image) if forward is None else forward
             data = self.fidelity.estimate
-            return float((forward - data).norm() / data.norm().clamp_min(torch.finfo(data.dtype).tiny))
+            return float(size_of(forward - data) / size_of(data).clamp_min(torch.finfo(data.dtype).tiny))
 
 
 def _span(image: torch.Tensor) -> torch.Tensor:
     flat = image.flatten(1)
-    span = torch.maximum(flat.amax(1) - flat.amin(1), flat.abs().amax(1))
+    low, high = smallest(flat.amin(1)), largest(flat.amax(1))
+    span = torch.maximum(high - low, torch.maximum(high, -low))
     return span.reshape(-1, *[1] * (image.ndim - 1))
 
 
@@ -131,4 +130,9 @@ def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     Items of a batch are independent problems, so that a slice comes out the same whatever its company.
     """
     product = (a.conj() * b).real if a.is_complex() else a * b
-    return product.flatten(1).sum(1).reshape(-1, *([1] * (a.ndim - 1)))
+    return summed(product.flatten(1).sum(1)).reshape(-1, *([1] * (a.ndim - 1)))
+
+
+def size_of(a: torch.Tensor) -> torch.Tensor:
+    """||a|| over the whole batch."""
+    return summed(a.norm().square()).sqrt()

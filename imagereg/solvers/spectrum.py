@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from imagereg.physics.parted import own_rows, whole_shape
 from imagereg.solvers.problem import inner
 
 
@@ -36,7 +37,8 @@ def largest_eigenvalue(
     Y. Zhou and R.-C. Li, Linear Algebra Appl. 435 (2011) 480, doi:10.1016/j.laa.2010.06.034 (the bound).
     """
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(like[:1].shape, generator=generator, dtype=torch.float64).to(like).expand_as(like)
+    drawn = torch.randn(whole_shape(like[:1].shape), generator=generator, dtype=torch.float64)
+    noise = own_rows(drawn).to(like).expand_as(like)
     vector = noise / inner(noise, noise).sqrt()
     if smooth is not None:
         size = inner(smooth, smooth).sqrt()

@@ -20,8 +20,9 @@ class Spiral:
     α is the Barzilai-Borwein curvature <d, ∇²F(x) d> / ||d||² along the last step d, in [smallest, largest].
     A step is taken when it makes Φ = F + pen smaller than the largest of its last `past` + 1 values by
     decrease · α/2 ||x+ - x||²; else α grows by `growth` and the sub-problem is solved again. A penalty
-    without a value (cycle spinning) has no such test: every step is taken. Each item of a batch has its
-    own α.
+    without a value (cycle spinning) has no such test: every step is taken that is not too steep, and α is at
+    least the curvature along x itself, the largest but for data near a pole where A and x are not negative.
+    Each item of a batch has its own α.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ class Spiral:
             solves += 1
             ahead = problem.physics.A(trial)
             reached = self._objective(problem, trial, ahead)
-            good = torch.ones_like(done)
+            good = ~self._steepened(problem, memory["forward"], ahead)
             if tested:
                 step = trial - image
                 assert reached is not None  # the penalty of one problem has a value always or never
@@ -97,9 +98,8 @@ class Spiral:
                 # Without room for rounding, α would run away once Φ cannot fall in this precision.
                 room = 8 * torch.finfo(image.dtype).eps * ceiling.abs()
                 least = self.decrease * alpha / 2 * inner(step, step)
-                good = reached.reshape_as(alpha) <= (ceiling + room).reshape_as(alpha) - least
-                good &= ~self._steepened(problem, memory["forward"], ahead)
-                good |= alpha >= self.largest
+                good &= reached.reshape_as(alpha) <= (ceiling + room).reshape_as(alpha) - least
+            good |= alpha >= self.largest
             first = good & ~done
             new = torch.where(first, trial, new)
             forward = torch.where(align(first.flatten(), ahead), ahead, forward)
@@ -109,12 +109,16 @@ class Spiral:
             alpha = torch.where(done, alpha, alpha * self.growth)
         step = new - image
         after = self._gradient(problem, new, forward)
+        curvature = self._curvature(problem, forward, forward - memory["forward"], step, taken)
+        if not tested:
+            # Long steps along flat directions are for those who can take them back.
+            curvature = curvature.maximum(self._curvature(problem, forward, forward, new, taken))
         return {
             "image": new,
             "forward": forward,
             "gradient": after,
             "warm": warm,
-            "curvature": self._curvature(problem, forward, forward - memory["forward"], step, taken),
+            "curvature": curvature,
             "objectives": [*past, objective][-(self.past + 1) :],
             "solves": solves,
         }

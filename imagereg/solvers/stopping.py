@@ -72,8 +72,10 @@ class RelativeChange(Rule):
         """The change, where it is small enough."""
         if previous is None:
             return ""
-        change = float((state.image - previous.image).norm())
-        size = float(state.image.norm())
+        from imagereg.solvers.problem import size_of
+
+        change = float(size_of(state.image - previous.image))
+        size = float(size_of(state.image))
         return f"relative change {change / max(size, 1e-300):.1e}" if change <= self.tolerance * size else ""
 
 

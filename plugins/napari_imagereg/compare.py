@@ -29,6 +29,7 @@ class Comparison(QObject):
         self._shown: list[Any] = []
         self._visible: dict[Any, bool] = {}
         self._camera: Any = None
+        self.legend = ""
         self._timer = QTimer(self)
         self._timer.setInterval(500)
         self._timer.timeout.connect(self._flick)
@@ -66,7 +67,7 @@ class Comparison(QObject):
             # The second lies below, so that the first can be cut or hidden to look at it; but the cells of
             # a grid are filled from below, and A shall be on the left.
             below, above = (
-                self._add(layer, f"{tag}: {layer.name}", _levels(layer), shown)
+                self._add(layer, f"{tag}: {_short(layer.name)}", _levels(layer), shown)
                 for tag, layer, shown in (reversed(pair) if mode == "grid" else pair)
             )
             if lock:
@@ -110,6 +111,7 @@ class Comparison(QObject):
             if layer in viewer.layers:
                 layer.visible = visible
         self._mode, self._sources, self._visible, self._shown = "off", None, {}, []
+        self.legend = ""
 
     def _add(self, source: Any, name: str, data: Any, limits: Any, **more: Any) -> Any:
         keywords = {**derived_keywords(source, name=name), "contrast_limits": limits, **more}
@@ -137,7 +139,7 @@ class Comparison(QObject):
         differences = [_difference(a, b) for a, b in pairs]
         if first.rgb:
             differences = [difference.mean(-1) for difference in differences]
-        span = float(np.percentile(np.abs(np.asarray(differences[-1])), 99.5)) or 1.0
+        span = float(np.percentile(np.abs(np.asarray(differences[-1])), 99.0)) or 1.0
         self._add(
             first,
             f"{first.name} - {second.name}",
@@ -145,6 +147,12 @@ class Comparison(QObject):
             (-span, span),
             colormap="PiYG",
         )
+        self.legend = f"A - B: green where A is larger, pink where B is; full colour at {span:.3g}."
+
+
+def _short(name: str) -> str:
+    """What was done, without the data that both have in common."""
+    return name.rpartition("\N{BLACK RIGHT-POINTING SMALL TRIANGLE}")[2].strip()
 
 
 def _levels(layer: Any) -> Any:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QScrollArea,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +23,7 @@ from qtpy.QtWidgets import (
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.explorer import Explorer
+from napari_imagereg.help import KEYS, HelpDialog
 from napari_imagereg.jobs import Job, VolumeJob
 from napari_imagereg.panels.data import DataPanel
 from napari_imagereg.panels.footer import Footer
@@ -45,7 +47,7 @@ class Workbench(QWidget):
         self.settings = Settings.load()
         self.session.device = self.settings.device
         self.setAcceptDrops(True)
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(360)
 
         self.data = DataPanel(self.session, napari_viewer)
         self.physics = GeometryPanel(self.session)
@@ -87,10 +89,15 @@ class Workbench(QWidget):
         self._level.addItems(["Basic", "Advanced"])
         self._level.setToolTip("How many parameters the forms show.")
         self._level.activated.connect(lambda _: self.set_level(self._level.currentText()))
+        about = QToolButton()
+        about.setText("?")
+        about.setToolTip("What the chosen method does, its parameters and sources, and the keys of the dock.")
+        about.clicked.connect(self.show_help)
         line.addWidget(QLabel("device"))
         line.addWidget(self._device)
         line.addStretch()
         line.addWidget(self._level)
+        line.addWidget(about)
         return line
 
     def _connect(self) -> None:
@@ -99,16 +106,20 @@ class Workbench(QWidget):
             panel.failed.connect(self.fail)
         self.physics.find_centre.connect(explorer.find_centre)
         self.physics.sweep.connect(explorer.sweep)
+        self.physics.noise.estimate.connect(explorer.estimate_noise)
         self.steps.look.connect(explorer.look_at_step)
         self.method.edited.connect(self.preview.edited)
         self.method.suggest.connect(explorer.suggest)
+        self.method.sweep.connect(explorer.sweep_parameter)
         self.preview.listen(session.physics_changed, self.preview.edited)
         self.preview.listen(session.steps_changed, self.preview.edited)
         # What runs belongs to the data before.
         self.preview.listen(session.data_changed, explorer.cancel)
         self.preview.wanted.connect(explorer.start_preview)
+        self.preview.region_wanted.connect(explorer.show_region)
         self.runs.reopen.connect(self.reopen)
         self.runs.export.connect(self.export)
+        self.runs.copy.connect(self.copy_run)
         footer.keep.connect(explorer.job.stop_and_keep)
         footer.cancel.connect(self.cancel)
         footer.copy.connect(self.copy_as)
@@ -116,6 +127,7 @@ class Workbench(QWidget):
         footer.load.connect(self.ask_recipe)
         footer.use_cpu.connect(self._use_cpu)
         footer.bin_data.connect(self._bin_data)
+        footer.fewer_rows.connect(self._take_fewer_rows)
         self.data.recipe_dropped.connect(lambda path: self.open_recipe(Path(path)))
         explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
         self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
@@ -123,7 +135,14 @@ class Workbench(QWidget):
         heard = [panel.heard for panel in panels]
         jobs, volume = (explorer.job, self.data.checker), self.runner.job
         self.destroyed.connect(lambda: _release(heard, jobs, volume))
-        for keys, call in (("Ctrl+Return", explorer.start_preview), ("Escape", self.cancel)):
+        calls = (
+            explorer.start_preview,
+            self.runner.ask,
+            explorer.job.stop_and_keep,
+            self.cancel,
+            lambda: self.copy_as("CLI"),
+        )
+        for keys, call in zip(KEYS, calls, strict=True):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(call)
@@ -135,6 +154,12 @@ class Workbench(QWidget):
         self.steps.set_advanced(level == "Advanced")
         self.method.set_advanced(level == "Advanced")
 
+    def show_help(self) -> HelpDialog:
+        """Open the card of the chosen method beside the work."""
+        dialog = HelpDialog(self.session.fitting()[self.session.method], self)
+        dialog.show()
+        return dialog
+
     def fail(self, sentence: str, resources: bool = False) -> None:
         """Show what went wrong, where the user looks; with ways out where memory did not suffice."""
         self.footer.show_error(sentence, resources=resources)
@@ -142,7 +167,17 @@ class Workbench(QWidget):
     def _use_cpu(self) -> None:
         self._device.setCurrentText("cpu")
         self.session.device = "cpu"
-        self.explorer.start_preview()
+        self._again()
+
+    def _take_fewer_rows(self) -> None:
+        rows = 1 if self.session.measurement is None else self.session.measurement.rows
+        self.session.slab = max(1, (self.session.slab or min(rows, 32)) // 2)
+        self._again()
+
+    def _again(self) -> None:
+        """Try once more what ran out of memory."""
+        if not self.runner.again():
+            self.explorer.start_preview()
 
     def _bin_data(self) -> None:
         names = [name for step in self.session.steps for name in step]
@@ -150,7 +185,7 @@ class Workbench(QWidget):
         if "bin" not in names:
             self.session.steps.insert(0, {"bin": {}})
             self.session.steps_changed.emit()
-        self.explorer.start_preview()
+        self._again()
 
     def cancel(self) -> None:
         """Cancel whatever runs; the image of a cancelled preview goes away."""
@@ -161,15 +196,23 @@ class Workbench(QWidget):
 
     # ------------------------------------------------------------------ recipes and output
     def copy_as(self, form: str) -> None:
-        """Put the recipe on the clipboard as a command, Python or YAML."""
-        run = self.runs.selected()
+        """Put what the panels say on the clipboard as a command, Python or YAML."""
         try:
-            recipe = Recipe.parse(run.recipe) if run is not None else self.session.recipe()
-            text = self.session.as_text(form, recipe)  # type: ignore[arg-type]
+            text = self.session.as_text(form)  # type: ignore[arg-type]
         except ImageregError as error:
             self.fail(str(error))
             return
+        self._put(text, form, "what the panels say")
+
+    def copy_run(self, number: int, form: str) -> None:
+        """Put what makes exactly the image of a run on the clipboard."""
+        run = next(run for run in self.session.runs if run.number == number)
+        text = self.session.as_text(form, Recipe.parse(run.recipe))  # type: ignore[arg-type]
+        self._put(text, form, run.title)
+
+    def _put(self, text: str, form: str, what: str) -> None:
         QApplication.clipboard().setText(text)
+        self.footer.show_progress(None, f"{form} of {what} is on the clipboard")
 
     def save_recipe(self) -> None:
         """Write the recipe where the user says."""

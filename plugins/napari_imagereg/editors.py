@@ -23,6 +23,12 @@ OPEN_DECADES = 3.0
 """A log slider without a bound on one side reaches this many decades from the default."""
 
 
+def narrow(combo: QComboBox, *, letters: int) -> None:
+    """Let a list be as wide as some letters, not as its longest entry; when open it shows the whole."""
+    combo.setMinimumContentsLength(letters)
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+
+
 class Editor(QWidget):
     """Base of editors: `value`, `set_value`, and `changed` when the user edits."""
 
@@ -69,6 +75,7 @@ class ChoiceEditor(Editor):
         super().__init__()
         self._choices = list(choices)
         self._combo = QComboBox()
+        narrow(self._combo, letters=8)
         self._combo.addItems([str(choice) for choice in choices])
         self._combo.currentIndexChanged.connect(lambda _: self.changed.emit())
         self.box.addWidget(self._combo, 1)
@@ -233,7 +240,7 @@ def make_editor(field: FieldInfo, default: Any, *, log: bool) -> Editor:
     kinds = [k for k in _alternatives(field.annotation) if k is not type(None)]
     optional = type(None) in _alternatives(field.annotation)
     choices = tuple(c for kind in kinds if get_origin(kind) is Literal for c in get_args(kind))
-    if choices and len(kinds) == 1:
+    if choices and all(get_origin(kind) is Literal for kind in kinds):
         return ChoiceEditor((*choices, *((None,) if optional else ())))
     if kinds == [bool]:
         return ToggleEditor()

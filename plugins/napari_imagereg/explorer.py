@@ -5,14 +5,24 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.jobs import Job
-from napari_imagereg.layers import contrast, follow_name, image_keywords, look_at, replace_layer
-from napari_imagereg.previewing import Look, before_and_after, preview_looks
+from napari_imagereg.layers import (
+    contrast,
+    follow_name,
+    image_keywords,
+    look_at,
+    replace_layer,
+    show_sinogram,
+)
+from napari_imagereg.previewing import Look, before_and_after, noise_of, preview_looks
+from napari_imagereg.region import LAYER, Region, region_of
 from napari_imagereg.suggest import Suggestion, suggestions
+from napari_imagereg.sweeping import Sweep, sweep_looks
 
 if TYPE_CHECKING:
     from napari_imagereg.dock import Workbench
@@ -63,8 +73,40 @@ class Explorer(QObject):
         self.preview.begin()
         self.footer.set_busy(True)
         self.footer.show_progress(0.0, f"{recipe.method.name}\N{HORIZONTAL ELLIPSIS}")
-        row, limits = self.session.row, self._limits()
-        self.job.start(lambda keep: preview_looks(recipe, measurement, row, keep, **limits))
+        row, limits, region = self.session.row, self._limits(), self._region()
+        self.job.start(lambda keep: preview_looks(recipe, measurement, row, keep, region=region, **limits))
+
+    def show_region(self, wanted: bool) -> None:
+        """Bring the rectangle of the region in, or take it away."""
+        if LAYER in self.viewer.layers:
+            self.viewer.layers[LAYER].visible = wanted
+            return
+        source = self.data.source()
+        if not wanted or source is None:
+            return
+        newest = self.session.runs[-1].layer if self.session.runs else ""
+        shown = self.viewer.layers[newest] if newest in self.viewer.layers else source
+        low, high = (np.asarray(corner[-2:], dtype=float) for corner in shown.extent.world)
+        first, last = low + 0.25 * (high - low), high - 0.25 * (high - low)
+        self.viewer.add_shapes(
+            [[first, (first[0], last[1]), last, (last[0], first[1])]],
+            shape_type="rectangle",
+            name=LAYER,
+            face_color="transparent",
+            edge_color="#e69f00",
+            edge_width=float((high - low).max()) / 200,
+            units=shown.units[-2:],
+        )
+
+    def _region(self) -> Region | None:
+        source, measurement = self.data.source(), self.session.measurement
+        if not self.preview.by_region() or LAYER not in self.viewer.layers or measurement is None:
+            return None
+        layer = self.viewer.layers[LAYER]
+        scan = measurement.geometry is not None
+        if not len(layer.data) or (source is None and not scan):
+            return None
+        return region_of(layer, source, scan=scan)
 
     def _question(self) -> tuple[Recipe, Any] | None:
         """The recipe that the panels say and the data, or None where something is missing or wrong."""
@@ -111,13 +153,17 @@ class Explorer(QObject):
                 self._live.contrast_limits = contrast(look.image)
 
     def _add_image(self, look: Look, name: str, **account: Any) -> Any:
-        measurement = look.measurement or self.session.measurement
-        assert measurement is not None
         keywords = image_keywords(
-            look.image, measurement, self.data.source(), name=name, provenance=account or None
+            look.image,
+            look.measurement,
+            self.data.source(),
+            name=name,
+            provenance=account or None,
+            part=look.spans,
         )
         layer = self.viewer.add_image(look.image, **keywords)
-        if self.session.measurement is not self._seen:
+        turned = tuple(self.viewer.dims.order) != tuple(range(self.viewer.dims.ndim))
+        if self.session.measurement is not self._seen or turned:
             self._seen = self.session.measurement
             self._show_alone(layer)
         return layer
@@ -126,10 +172,11 @@ class Explorer(QObject):
         """Hide scans, which lie in another space than the first image of them, and look at the image."""
         measurement = self.session.measurement
         if measurement is not None and measurement.geometry is not None:
-            source = self.data.source()
-            if source is not None:
-                source.visible = False
+            for other in self.viewer.layers:
+                if "angle" in other.axis_labels:
+                    other.visible = False
             self.viewer.dims.ndisplay = 2
+            self.viewer.dims.order = tuple(range(self.viewer.dims.ndim))
             look_at(self.viewer, layer)
 
     def _finish_preview(self, look: Look | None) -> None:
@@ -144,31 +191,32 @@ class Explorer(QObject):
             residual=look.figures.get("residual"),
             metrics=look.metrics,
             layer="",
-            recipe=recipe.to_yaml(),
+            recipe=look.provenance["recipe"],
             finished=look.finished,
         )
         name = f"{self.session.layer_name or 'data'} \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {run.title}"
         layer = self._add_image(look, name, **look.provenance)
         self._drop_live()
-        if look.deviation is not None:
-            self._add_deviation(look, name)
         follow_name(self.session, run.number, layer)
         self.preview.show_look(look)
+        self._add_offers(look, name)
 
-    def _add_deviation(self, look: Look, name: str) -> None:
-        """The standard deviation that a method gives beside its image, with what it means."""
-        measurement = look.measurement or self.session.measurement
-        assert measurement is not None
-        legend = "standard deviation of the result as its method states it, in the result's unit"
-        keywords = image_keywords(
-            look.deviation,
-            measurement,
-            self.data.source(),
-            name=f"{name} std",
-            provenance={**look.provenance, "meaning": legend},
-        )
-        self.viewer.add_image(look.deviation, **{**keywords, "colormap": "viridis", "visible": False})
-        self.preview.show_legend(f"{name} std: {legend}.")
+    def _add_offers(self, look: Look, name: str) -> None:
+        """The images of uncertainty that a method gives beside its image, each with what it means."""
+        for offer in look.offers:
+            title = f"{name} {offer.name}"
+            account = {**look.provenance, "meaning": offer.legend, "calibrated": offer.calibrated}
+            keywords = image_keywords(
+                offer.image,
+                look.measurement,
+                self.data.source(),
+                name=title,
+                provenance=account,
+                part=look.spans,
+            )
+            colours = {} if offer.name in ("mean", "lower", "upper") else {"colormap": "viridis"}
+            self.viewer.add_image(offer.image, **{**keywords, **colours, "visible": False})
+            self.preview.add_legend(f"{offer.name}: {offer.legend}.")
 
     def _drop_live(self) -> None:
         live, self._live = self._live, None
@@ -182,16 +230,20 @@ class Explorer(QObject):
     def _small_job(self, text: str, work: Any, done: Any) -> None:
         """Run one function in the job's thread and hand its value to `done`."""
         self.footer.show_error("")
-        self.job.cancel()
-        self._drop_live()
-        self._take_over(lambda _: None, done)
-        self.footer.set_busy(True, can_keep=False)
-        self.footer.show_progress(None, text)
+        self._long_job(text, lambda _: None, done)
 
         def once(keep: Any) -> Any:
             yield work()
 
         self.job.start(once)
+
+    def _long_job(self, text: str, look: Any, done: Any) -> None:
+        """Make room for a job whose values go to `look`, and the last one to `done`."""
+        self.job.cancel()
+        self._drop_live()
+        self._take_over(look, done)
+        self.footer.set_busy(True, can_keep=False)
+        self.footer.show_progress(None, text)
 
     def _steps_before_centre(self) -> list[Any]:
         return [step for step in self.session.steps if "centre" not in step]
@@ -207,6 +259,19 @@ class Explorer(QObject):
             "finding the centre of rotation",
             lambda: find_centre(measurement, steps=tuple(steps)),
             self.physics.show_estimate,
+        )
+
+    def estimate_noise(self) -> None:
+        """Find the standard deviation of the noise of the preview's slice."""
+        found = self._question()
+        if found is None:
+            return
+        recipe, measurement = found
+        row, limits = self.session.row, self._limits()
+        self._small_job(
+            "estimating the noise",
+            lambda: noise_of(recipe, measurement, row, **limits),
+            self.physics.show_noise,
         )
 
     def sweep(self, columns: list[float]) -> None:
@@ -240,9 +305,16 @@ class Explorer(QObject):
 
         def show(pair: Any) -> None:
             before, after = pair
+            where: dict[str, Any] = {}
+            if measurement.geometry is not None and len(measurement.data.shape) == 3:
+                where["translate"] = (0.0, row * measurement.geometry.row_edge, 0.0)
+                if source is not None:
+                    source.visible = False
             for label, part in (("before", before), ("after", after)):
-                replace_layer(self.viewer, part, f"{name} {label}", part.data, source=source)
-            if before.data.shape == after.data.shape:
+                placed = where if part.data.ndim == 3 else {}
+                replace_layer(self.viewer, part, f"{name} {label}", part.data, source=source, **placed)
+            # Counts and line integrals have no difference.
+            if before.data.shape == after.data.shape and before.quantity == after.quantity:
                 change = after.data - before.data
                 span = max(map(abs, contrast(change)))
                 replace_layer(
@@ -253,7 +325,10 @@ class Explorer(QObject):
                     source=source,
                     colormap="PiYG",
                     contrast_limits=(-span, span),
+                    visible=False,
+                    **(where if after.data.ndim == 3 else {}),
                 )
+            show_sinogram(self.viewer, measurement, row)
 
         self._small_job(f"running {name}", work, show)
 
@@ -273,9 +348,21 @@ class Explorer(QObject):
             if chosen is not None:
                 self.method.show_suggestion(chosen)
 
-        self.job.cancel()
-        self._drop_live()
-        self._take_over(look, show)
-        self.footer.set_busy(True, can_keep=False)
-        self.footer.show_progress(None, "choosing from the data")
+        self._long_job("choosing from the data", look, show)
         self.job.start(lambda keep: suggestions(recipe, measurement, row, keep, by=by, **limits))
+
+    def sweep_parameter(self) -> None:
+        """Reconstruct the preview's slice with several values of the method's main parameter."""
+        found = self._question()
+        if found is None:
+            return
+        recipe, measurement = found
+        row, limits = self.session.row, self._limits()
+
+        def look(sweep: Sweep) -> None:
+            self.method.show_sweep(sweep)
+            self.footer.show_progress(None, f"{len(sweep.values)} pictures of {sweep.name}")
+
+        # Each look holds all pictures so far, the last one too.
+        self._long_job("reconstructing the sweep", look, lambda _: None)
+        self.job.start(lambda keep: sweep_looks(recipe, measurement, row, keep, **limits))

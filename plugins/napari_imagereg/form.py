@@ -15,6 +15,9 @@ from napari_imagereg.editors import make_editor
 LONGEST_UNIT = 10
 """Units of more letters are told in the tooltip only, since they would cut the name."""
 
+CHANGED = "#b87400"
+"""Colour of the dot at a changed value, seen on both themes."""
+
 
 class ParameterForm(QWidget):
     """Editors for the fields of a pydantic declaration, in the order of the declaration.
@@ -118,7 +121,7 @@ class _Row(QWidget):
         self._dot = QLabel("\N{BULLET}")
         self._dot.setFixedWidth(10)
         # The viewer's style pads labels, which would cut the dot; orange is told apart by everybody.
-        self._dot.setStyleSheet("padding: 0px; color: #e69f00;")
+        self._dot.setStyleSheet(f"padding: 0px; color: {CHANGED};")
         self._dot.setToolTip("Changed: not the default.")
         told = str(extra.get("unit", ""))
         unit = f" ({told})" if 0 < len(told) <= LONGEST_UNIT else ""

@@ -165,6 +165,11 @@ class VolumeJob(QObject):
         """True while the process runs."""
         return self._process is not None
 
+    @property
+    def pid(self) -> int | None:
+        """Number of the process, None where none runs."""
+        return None if self._process is None else self._process.pid
+
     def start(self, recipe: Recipe, recipe_path: Path) -> None:
         """Write the recipe and run it."""
         recipe_path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,8 +36,19 @@ def result_keywords(
         "metadata": {KEY: provenance or {}},
     }
     if measurement.geometry is not None:
-        keywords["translate"] = tuple(-(n - 1) / 2 * edge for n, edge in zip(array.shape, scale, strict=True))
+        keywords["translate"] = _corner(array.shape, scale, measurement.volume)
     return keywords
+
+
+def _corner(shape: tuple[int, ...], scale: tuple[float, ...], volume: Any) -> tuple[float, ...]:
+    """Where the first voxel of a grid lies, the rotation axis being at 0; rows go down where y goes up."""
+    shift = np.zeros(len(shape))
+    if volume is not None:
+        x, y, *z = volume.centre
+        shift[-2:] = -y, x
+        if z and len(shape) == 3:
+            shift[0] = z[0]
+    return tuple(-(n - 1) / 2 * edge + float(move) for n, edge, move in zip(shape, scale, shift, strict=True))
 
 
 def derived_keywords(
@@ -69,10 +80,12 @@ def image_keywords(
     *,
     name: str,
     provenance: dict[str, Any] | None = None,
+    part: tuple[slice, slice] | None = None,
 ) -> dict[str, Any]:
     """Keywords of a result: in the object's space for scans, where the source layer lies for images.
 
-    A result that is finer than its source (super-resolution) covers the same ground with smaller pixels.
+    A result that is finer than its source (super-resolution) covers the same ground with smaller pixels:
+    the ground of the whole source, or of the `part` of its rows and columns.
     """
     array = np.asarray(image)
     keywords = result_keywords(array, measurement, name=name, provenance=provenance)
@@ -88,10 +101,14 @@ def image_keywords(
         return keywords
     placed = derived_keywords(source, name=name, provenance=provenance, ndim=array.ndim - rgb)
     fine = array.shape[: len(placed["scale"])]
-    coarse = _shape(source)[-len(fine) :]
-    ratio = np.array(coarse) / np.array(fine)
+    coarse = np.array(_shape(source)[-len(fine) :])
+    first = np.zeros(len(fine))
+    if part is not None:
+        first[-2:] = [span.start for span in part]
+        coarse[-2:] = [span.stop - span.start for span in part]
+    ratio = coarse / np.array(fine)
     scale = np.array(placed["scale"])
-    shift = placed["rotate"] @ (scale * (ratio - 1) / 2)
+    shift = placed["rotate"] @ (scale * (first + (ratio - 1) / 2))
     placed["scale"] = tuple(scale * ratio)
     placed["translate"] = tuple(np.array(placed["translate"]) + shift)
     return {**keywords, **placed}
@@ -170,6 +187,16 @@ def follow_name(session: Any, number: int, layer: Any) -> None:
 
     layer.events.name.connect(tell)
     tell()
+
+
+def show_sinogram(viewer: Any, measurement: Measurement, row: int) -> None:
+    """Turn the viewer to views against columns, at one detector row of a scan that lies in it."""
+    if measurement.geometry is None or len(measurement.data.shape) != 3 or viewer.dims.ndim != 3:
+        return
+    viewer.dims.ndisplay = 2
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, row * measurement.geometry.row_edge)
+    viewer.reset_view()
 
 
 def look_at(viewer: Any, layer: Any, *, cells: int = 1) -> None:

@@ -14,11 +14,20 @@ import numpy as np
 
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
+from napari_imagereg.region import Region, cut, spans_of
+from napari_imagereg.uncertainty import Offer, offers
 
 EVERY = 0.125
 """Seconds between two looks at a running solver: 8 Hz is live and leaves the GUI its time."""
 
-CURVES = ("residual", "objective", "gap", "loss")
+COMPUTED = ("residual", "objective", "gap")
+"""Figures that a state works out when it is asked, which may cost a projection."""
+
+SHARE = 0.1
+"""Part of the solver's time that may go into such figures."""
+
+LONGEST = 0.5
+"""Seconds after which they are asked for all the same: the first ones take long, for kernels are compiled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,27 +37,47 @@ class Look:
     Attributes
     ----------
     image : (H, W), (H, W, C) or (D, H, W).
-    figures : residual, objective, gap, loss, where the method tells them.
+    measurement : the part of the data that it was made of.
+    spans : rows and columns of the source that it covers, where it is a part of an image.
+    figures : residual, objective, gap, and whatever else the method tells of its state (loss, ...).
+    phase : the part of the work that this belongs to, where it has several ('training').
     provenance : the whole account, in the last look only.
+    offers : images of uncertainty, in the last look only.
     """
 
     image: Any
+    measurement: Measurement = field(repr=False)
     iteration: int
     total: int | None
     seconds: float
     progress: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
     phase: str = ""
+    spans: tuple[slice, slice] | None = None
     finished: str = ""
-    measurement: Measurement | None = field(default=None, repr=False)
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
-    deviation: Any = field(default=None, repr=False)
+    offers: tuple[Offer, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One row that is ready for a method, and the recipe that does the same to it outside the viewer."""
+
+    part: Measurement
+    recipe: Recipe
+    spans: tuple[slice, slice] | None = None
 
 
 def prepare_slice(
-    recipe: Recipe, measurement: Measurement, row: int, *, limit: int = 0, threads: int = 0
-) -> Measurement:
+    recipe: Recipe,
+    measurement: Measurement,
+    row: int,
+    *,
+    limit: int = 0,
+    threads: int = 0,
+    region: Region | None = None,
+) -> Prepared:
     """One row of what the recipe's steps make of the measurement, with its grid and physics.
 
     Parameters
@@ -56,28 +85,49 @@ def prepare_slice(
     row : the row (slice); a coupled volume is taken whole.
     limit : at most `limit` squared voxels, on a coarser grid where there would be more; 0 for no limit.
     threads : processor threads to use; 0 leaves one core to the GUI.
+    region : the part of the slice to take, where not all of it.
     """
     import torch
 
     from imagereg.engine import choose_device
     from imagereg.execution.setup import with_grid, with_physics
+    from imagereg.execution.threads import use_threads
     from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
 
+    if recipe.physics.noise is not None:
+        from imagereg.physics.noise import noise_from_dict
+
+        measurement = replace(measurement, noise=noise_from_dict(recipe.physics.noise))
     # One core stays with the GUI; sharing all of them makes both slower.
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 2) - 1))
+    threads = threads or max(1, (os.cpu_count() or 2) - 1)
+    use_threads(threads)
     steps = resolve_steps(measurement, recipe.steps()) if recipe.preprocess else []
     total = rows_after(steps, measurement.rows)
-    if not steps:
-        single = measurement.coupled or total <= 1
-        part = measurement if single else measurement.select(rows=slice(row, row + 1))
-    elif measurement.coupled or total <= 1:
-        part = apply_steps(measurement, steps)
-    else:
-        row = min(row, total - 1)
+    alone = measurement.coupled or total <= 1
+    row = min(row, total - 1)
+    if alone:
+        part = apply_steps(measurement, steps) if steps else measurement
+    elif steps:
         part = apply_rows(measurement, steps, row, row + 1)
-    part = coarser(with_grid(part, recipe), limit)
+    else:
+        part = measurement.select(rows=slice(row, row + 1))
+    gridded = with_grid(part, recipe)
+    spans = spans_of(gridded, region)
+    part = coarser(cut(gridded, region), limit)
+    # Sums over an image are rounded by how the threads part it, so their number belongs to the recipe.
+    same = recipe.resolved(
+        preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
+        execution=recipe.execution.model_copy(update={"threads": threads}),
+    )
+    if not alone and total == measurement.rows and not recipe.input.rows:
+        same = same.with_values({"input.rows": f"{row}:{row + 1}"})
+    if part.volume is not None and part.volume != gridded.volume:
+        grid = part.volume
+        given = {"shape": list(grid.shape), "voxel": list(grid.edges), "centre": list(grid.centre)}
+        same = same.with_values({"physics.volume": given})
     precision = getattr(torch, recipe.execution.precision)
-    return with_physics(part, recipe, choose_device(recipe.execution.device), precision)
+    device = choose_device(recipe.execution.device)
+    return Prepared(with_physics(part, recipe, device, precision), same, spans)
 
 
 def before_and_after(
@@ -98,6 +148,24 @@ def before_and_after(
         before = apply_rows(measurement, resolved[:place], first, last)
         after = apply_rows(measurement, resolved, row, row + 1)
     return tuple(replace(m, data=np.asarray(m.data[...], dtype=np.float32)) for m in (before, after))  # type: ignore[return-value]
+
+
+def noise_of(
+    recipe: Recipe, measurement: Measurement, row: int, *, limit: int = 0, threads: int = 0
+) -> float:
+    """Standard deviation of white noise in one row.
+
+    Raises
+    ------
+    UsageError
+        Where the data show no noise.
+    """
+    from imagereg.choose.noise_level import noise_level
+    from imagereg.engine import prepare
+
+    unsaid = recipe.model_copy(update={"physics": recipe.physics.model_copy(update={"noise": None})})
+    ready = prepare_slice(unsaid, replace(measurement, noise=None), row, limit=limit, threads=threads)
+    return float(noise_level(prepare(ready.part, device="cpu")).std.mean())
 
 
 def coarser(measurement: Measurement, limit: int) -> Measurement:
@@ -125,69 +193,101 @@ def preview_looks(
     *,
     limit: int = 0,
     threads: int = 0,
+    region: Region | None = None,
 ) -> Iterator[Look]:
     """Preprocess one row and reconstruct it, one look every `EVERY` seconds.
 
+    The last look's account holds the recipe of exactly this: the row, the grid, every parameter.
     `stop` ends the iteration and keeps the image so far; see `prepare_slice` for the rest.
     """
     from imagereg.engine import iterate
 
     began = time.perf_counter()
-    part = prepare_slice(recipe, measurement, row, limit=limit, threads=threads)
+    ready = prepare_slice(recipe, measurement, row, limit=limit, threads=threads, region=region)
+    recipe = ready.recipe
     prepared = time.perf_counter() - began
     execution = recipe.execution
     shown, state, complete = 0.0, None, False
+    asker = _Asker()
     for state in iterate(
-        part,
+        ready.part,
         recipe.resolved_method(),
         device=execution.device,
         precision=execution.precision,
         seed=execution.seed,
+        uncertainty=recipe.uncertainty,
     ):
         now = time.monotonic()
         complete = bool(state.finished) or stop.is_set()
         if not complete and now - shown < EVERY:
             continue
         shown = now
-        yield _last_look(recipe, part, state, prepared, stop.is_set()) if complete else _look(part, state)
+        if complete:
+            yield _last_look(ready, state, prepared, stop.is_set())
+        else:
+            yield _look(ready, state, asker.ask(state))
         if stop.is_set():
             return
     if state is not None and not complete:
         # A method need not say that a state is its last.
-        yield _last_look(recipe, part, state, prepared, stop.is_set())
+        yield _last_look(ready, state, prepared, stop.is_set())
 
 
-def _look(part: Measurement, state: Any, *, costly: bool = False) -> Look:
-    from imagereg.engine import figures
+class _Asker:
+    """Asks states for their figures, the costly ones so seldom that the solver hardly notices."""
 
-    known: dict[str, float] = {}
-    # Some figures cost a projection each.
-    if costly or state.iteration % 4 == 0:
-        known = {name: value for name, value in figures(state).items() if name in CURVES}
-    image = _single(part.from_tensor(state.image))
-    return Look(image, state.iteration, state.total, state.seconds, state.progress, known, phase=state.phase)
+    def __init__(self) -> None:
+        self._again = 0.0
+
+    def ask(self, state: Any, *, all_of_them: bool = False) -> dict[str, float]:
+        """The figures of a state by name."""
+        known = {name: float(value) for name, value in state.values.items()}
+        began = time.monotonic()
+        if all_of_them or began >= self._again:
+            for name in COMPUTED:
+                value = getattr(state, name)
+                if value is not None:
+                    known[name] = float(value)
+            now = time.monotonic()
+            self._again = now + min((now - began) / SHARE, LONGEST)
+        return {name: value for name, value in known.items() if math.isfinite(value)}
 
 
-def _last_look(recipe: Recipe, part: Measurement, state: Any, prepared: float, stopped: bool) -> Look:
+def _look(ready: Prepared, state: Any, figures: dict[str, float]) -> Look:
+    return Look(
+        single(ready.part.from_tensor(state.image)),
+        ready.part,
+        state.iteration,
+        state.total,
+        state.seconds,
+        state.progress,
+        figures,
+        state.phase,
+        ready.spans,
+    )
+
+
+def _last_look(ready: Prepared, state: Any, prepared: float, stopped: bool) -> Look:
     """The last look, with the whole account."""
     from imagereg.provenance import describe
 
+    part, recipe = ready.part, ready.recipe
     seconds = {"preprocess": prepared, "reconstruct": state.seconds}
     account = describe(part, recipe.resolved_method(), state, seconds=seconds, seed=recipe.execution.seed)
     account["finished"] = state.finished or ("stopped and kept" if stopped else "complete")
     account["recipe"] = recipe.to_yaml()
-    deviation = state.memory.get("std")
     return replace(
-        _look(part, state, costly=True),
+        _look(ready, state, _Asker().ask(state, all_of_them=True)),
         finished=account["finished"],
-        measurement=part,
         metrics=dict(account["metrics"]),
         provenance=account,
-        deviation=None if deviation is None else _single(part.from_tensor(deviation)),
+        offers=tuple(
+            replace(offer, image=single(part.from_tensor(offer.image))) for offer in offers(state.memory)
+        ),
     )
 
 
-def _single(image: Any) -> Any:
+def single(image: Any) -> Any:
     """The array of a stack of one slice without the stack's axis; other arrays as they are."""
     array = np.asarray(image)
     return array[0] if array.ndim > 2 and array.shape[0] == 1 else array

@@ -24,6 +24,8 @@ class Runner(QObject):
         super().__init__(parent)
         self._session, self._viewer, self._footer, self._parent = session, viewer, footer, parent
         self._queue: list[Recipe] = []
+        self._failed: Path | None = None
+        self._folder: Path | None = None
         self.job = VolumeJob(self)
         self.job.progressed.connect(self._show_progress)
         self.job.finished.connect(self._finish)
@@ -50,6 +52,7 @@ class Runner(QObject):
         if self._refuse():
             return
         self._footer.show_error("")
+        self._failed = None
         try:
             path = source_path(self._session, folder)
             recipe = self._session.recipe(folder=folder).with_values({"input.path": str(path)})
@@ -57,6 +60,13 @@ class Runner(QObject):
             self._footer.show_error(str(error))
             return
         self._start(recipe)
+
+    def again(self) -> bool:
+        """Run the volume again that ran out of memory, with what the panels say now; False if none did."""
+        folder = self._failed
+        if folder is not None:
+            self.start(folder)
+        return folder is not None
 
     def ask_batch(self) -> None:
         """Run the same recipe on every scan of a folder that the user picks."""
@@ -91,7 +101,7 @@ class Runner(QObject):
         self.job.cancel()
 
     def _start(self, recipe: Recipe) -> None:
-        folder = Path(recipe.output.folder)
+        folder = self._folder = Path(recipe.output.folder)
         self._footer.set_busy(True, can_keep=False)
         self._footer.show_progress(0.0, "starting a process")
         self.job.start(recipe, folder.with_name(f"{folder.name}.recipe.yaml"))
@@ -136,6 +146,7 @@ class Runner(QObject):
         self._footer.show_progress(0.0, "cancelled; the same run goes on from here")
 
     def _fail(self, sentence: str, resources: bool) -> None:
+        self._failed = self._folder if resources else None
         self._footer.show_error(sentence, resources=resources)
         self._next()
 

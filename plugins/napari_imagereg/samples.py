@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from imagereg.measurement import Measurement
 from imagereg.phantoms import ellipses_and_lines, simulate
 from imagereg.physics import GaussianNoise, RelativeNoise
 from napari_imagereg.layers import KEY, contrast, measurement_keywords
+from napari_imagereg.settings import Settings
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -57,8 +56,9 @@ def raw_scan() -> list[LayerData]:
     from imagereg.io import read
     from imagereg.simulation import write_raw_scan
 
-    path = Path(tempfile.mkdtemp(prefix="imagereg-sample-")) / "foam.h5"
-    write_raw_scan(path, columns=256, rows=4, views=120, seed=2)
+    path = Settings.load().cache_folder() / "foam.h5"
+    if not path.exists():
+        write_raw_scan(path, columns=256, rows=4, views=120, seed=2)
     return _layer(read(path), "raw foam")
 
 

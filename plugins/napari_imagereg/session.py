@@ -72,6 +72,7 @@ class Session:
         self.layer_name = ""
         self.hints: dict[str, Any] = {}
         self.centre: float | None = None
+        self.uncertainty: dict[str, Any] = {}
         self.steps: list[dict[str, dict[str, Any]]] = []
         self.method = "fbp"
         self.parameters: dict[str, dict[str, Any]] = {}
@@ -79,6 +80,8 @@ class Session:
         self.volume: dict[str, Any] | None = None
         self.row = 0
         self.device = "auto"
+        self.slab: int | None = None
+        self.execution: dict[str, Any] = {}
         self.runs: list[Run] = []
         self._count = 0
 
@@ -88,8 +91,11 @@ class Session:
         from imagereg.preprocessing import default_steps, step_name
 
         self.measurement, self.path, self.layer_name = measurement, path, layer
-        self.centre = None
+        self.centre, self.volume, self.slab = None, None, None
         self.row = measurement.rows // 2
+        # Masks and noise belong to one image; the blur and the factor of the task may be those of the next.
+        kept = ("blur", "factor") if measurement.geometry is None else ()
+        self.physics = {name: value for name, value in self.physics.items() if name in kept}
         if measurement.geometry is not None:
             self.task = "tomography"
         elif self.task == "tomography":
@@ -118,6 +124,10 @@ class Session:
         if measurement is None:
             return dict.fromkeys(methods(), "open some data first")
         names = {name for step in self.steps for name in step}
+        if self.physics.get("noise"):
+            from imagereg.physics.noise import noise_from_dict
+
+            measurement = replace(measurement, noise=noise_from_dict(self.physics["noise"]))
         if measurement.geometry is not None and "flatfield" in names:
             # Only what the data are called changes: nothing is read.
             measurement = replace(measurement, quantity="line_integrals", flats=None, darks=None)
@@ -156,8 +166,13 @@ class Session:
                 "preprocess": steps,
                 "physics": physics,
                 "method": {"name": self.method, **self.parameters_of()},
+                **({"uncertainty": self.uncertainty} if self.uncertainty else {}),
                 "output": {"folder": str(folder)},
-                "execution": {"device": self.device},
+                "execution": {
+                    **self.execution,
+                    "device": self.device,
+                    **({"slab": self.slab} if self.slab else {}),
+                },
             },
             where="workbench",
         )
@@ -187,7 +202,12 @@ class Session:
         self.physics = plain
         self.method = recipe.method.name
         self.parameters[self.method] = recipe.method.parameters
-        self.device = recipe.execution.device
+        asked = recipe.uncertainty
+        self.uncertainty = {} if asked is None else asked.model_dump(mode="json", exclude_none=True)
+        self.device, self.slab = recipe.execution.device, recipe.execution.slab
+        # What has no control of its own (precision, seed, threads) goes through as it came.
+        execution = recipe.execution.model_dump(mode="json", exclude_defaults=True)
+        self.execution = {k: v for k, v in execution.items() if k not in ("device", "slab")}
         self.physics_changed.emit()
         self.steps_changed.emit()
         self.method_changed.emit()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Device of previews and runs, processor threads and largest size of previews."""
+    """Device of previews and runs, threads and largest size of previews, and where made files are kept."""
 
     device: str = "auto"
     threads: int = 0
     preview_size: int = 1024
+    cache: str = ""
+
+    def cache_folder(self) -> Path:
+        """The folder for files that the plugin makes itself; a new temporary one where none is preferred."""
+        if not self.cache:
+            return Path(tempfile.mkdtemp(prefix="imagereg-"))
+        folder = Path(self.cache).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @classmethod
     def load(cls) -> Self:

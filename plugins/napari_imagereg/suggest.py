@@ -57,7 +57,7 @@ def suggestions(
     name = method.main
     if not name:
         raise UsageError(f"{method.name} has no parameter that is chosen from the data.")
-    part = prepare_slice(recipe, measurement, row, limit=limit, threads=threads)
+    part = prepare_slice(recipe, measurement, row, limit=limit, threads=threads).part
     rule = by if by != "automatic" else ("held_out" if part.geometry is not None else "discrepancy")
     execution = recipe.execution
     ready = prepare(part, device=execution.device, precision=execution.precision)

@@ -38,7 +38,7 @@ class VolumeDialog(QDialog):
         self._folder = QLineEdit(str(_free(base / f"{stem}-{session.method}")))
         browse = QPushButton("Choose\N{HORIZONTAL ELLIPSIS}")
         browse.clicked.connect(self._browse)
-        form.addRow("method", QLabel(session.method))
+        form.addRow("method", QLabel(f"{session.method} {_worded(session.parameters_of())}"))
         self._takes = QLabel("working it out\N{HORIZONTAL ELLIPSIS}")
         self._takes.setWordWrap(True)
         self._takes.setMinimumWidth(320)
@@ -48,6 +48,10 @@ class VolumeDialog(QDialog):
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )
+        start = buttons.button(QDialogButtonBox.StandardButton.Ok)
+        start.setText("Run")
+        start.setToolTip("Start a process of its own; where it is interrupted it can go on later.")
+        browse.setToolTip("Choose where the folder of the results is made.")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form.addRow(buttons)
@@ -55,14 +59,24 @@ class VolumeDialog(QDialog):
         recipe = session.recipe() if session.path is not None else None
         shape = session.measurement.data.shape if session.measurement is not None else ()
         self._job = Job(self)
-        self._job.finished.connect(self._takes.setText)
-        self._job.failed.connect(lambda sentence, _: self._takes.setText(f"\N{WARNING SIGN} {sentence}"))
+        self._job.finished.connect(lambda text: self._say(text.replace(", ", "\n")))
+        self._job.failed.connect(lambda sentence, _: self._say(f"\N{WARNING SIGN} {sentence}"))
         self._job.start(lambda keep: iter([takes(recipe, shape)]))
         self.finished.connect(lambda _: self._job.cancel())
 
     def folder(self) -> Path:
         """The folder that the results go to."""
         return Path(self._folder.text())
+
+    def _say(self, text: str) -> None:
+        """Show a text; the dialog grows as it needs."""
+        self._takes.setText(text)
+        self._takes.setMinimumHeight(self._takes.heightForWidth(self._takes.width()))
+        self.adjustSize()
+
+    def estimated(self) -> bool:
+        """Whether the dialog says by now what the run takes."""
+        return not self._job.running
 
     def _browse(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Folder for the results")
@@ -172,6 +186,14 @@ def takes(recipe: Recipe | None, shape: tuple[int, ...]) -> str:
 
     _, plan = estimate(recipe)
     return str(plan)
+
+
+def _worded(parameters: dict[str, Any]) -> str:
+    """Parameters that differ from the defaults, in a few words."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters.items()
+    )
 
 
 def _free(folder: Path) -> Path:

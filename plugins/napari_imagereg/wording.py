@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
+from pprint import pformat
+from textwrap import indent
 from typing import Any
 
-from imagereg.recipe import Recipe
+from pydantic import BaseModel
+
+from imagereg.recipe import Recipe, parse_slice
 
 
 def as_command(recipe: Recipe) -> str:
-    """The line for a shell that does what the recipe does."""
+    """The line for a shell that does what the recipe does; defaults are left out."""
     words = ["imagereg", "run", str(recipe.input.path), "--method", recipe.method.name]
-    settings: dict[str, Any] = dict(recipe.method.parameters)
-    for step in recipe.preprocess or ("none",):
-        (name, values), *_ = step.items() if isinstance(step, dict) else [(step, {})]
-        plain = {key: value for key, value in (values or {}).items() if not isinstance(value, list | tuple)}
+    settings: dict[str, Any] = _parameters(recipe)
+    for name, values in _steps(recipe) or [("none", {})]:
+        plain = {key: value for key, value in values.items() if not isinstance(value, list | tuple)}
         given = ",".join(f"{key}={_value(value)}" for key, value in plain.items())
         words += ["--step", f"{name}:{given}" if given else name]
         # A comma parts the parameters of a step, so lists go another way.
-        lists = {key: value for key, value in (values or {}).items() if key not in plain}
+        lists = {key: value for key, value in values.items() if key not in plain}
         settings.update({f"preprocess.{name}.{key}": value for key, value in lists.items()})
     for part in ("physics", "execution"):
         chosen = getattr(recipe, part).model_dump(mode="json", exclude_defaults=True)
@@ -38,26 +41,65 @@ def as_command(recipe: Recipe) -> str:
 def as_python(recipe: Recipe) -> str:
     """A script that does what the recipe does; with the plain functions where they suffice."""
     physics = recipe.physics.model_dump(mode="json", exclude_defaults=True)
-    plain = physics in ({}, {"kind": "identity"}) and not (recipe.input.rows or recipe.input.views)
-    if not plain:
-        text = json.dumps(recipe.plain(), indent=4)
-        text = text.replace(": true", ": True").replace(": false", ": False").replace(": null", ": None")
+    if physics not in ({}, {"kind": "identity"}):
+        text = pformat(recipe.plain(), sort_dicts=False, width=88)
         return (
             "import imagereg as ir\n\n"
-            f"recipe = ir.Recipe.of_mapping({text})\n"
+            f"recipe = ir.Recipe.of_mapping(\n{indent(text, '    ')}\n)\n"
             "*_, last = ir.run(recipe)\n"
             "result = last.result\n"
         )
     hints = "".join(f", {key}={value!r}" for key, value in recipe.input.hints.items())
     execution = recipe.execution.model_dump(mode="json", exclude_defaults=True)
     settings = {key: value for key, value in execution.items() if key in ("device", "precision", "seed")}
-    given = "".join(f", {key}={value!r}" for key, value in {**recipe.method.parameters, **settings}.items())
-    lines = ["import imagereg as ir", "", f"scan = ir.read({str(recipe.input.path)!r}{hints})"]
-    if recipe.preprocess:
-        lines.append(f"scan = ir.preprocess(scan, {list(recipe.preprocess)!r})")
+    given = "".join(f", {key}={value!r}" for key, value in {**_parameters(recipe), **settings}.items())
+    lines = ["import imagereg as ir", ""]
+    if recipe.execution.threads:
+        # Sums are rounded by how many threads part them.
+        lines[1:] = ["from imagereg.execution.threads import use_threads", ""]
+        lines.append(f"use_threads({recipe.execution.threads})")
+    lines.append(f"scan = ir.read({str(recipe.input.path)!r}{hints})")
+    parts = [
+        f"{axis}={parse_slice(text)!r}"
+        for axis in ("views", "rows")
+        if (text := getattr(recipe.input, axis)) is not None
+    ]
+    if parts:
+        lines.append(f"scan = scan.select({', '.join(parts)})")
+    steps = [{name: values} if values else name for name, values in _steps(recipe)]
+    if steps:
+        lines.append(f"scan = ir.preprocess(scan, {steps!r})")
     lines.append(f"result = ir.reconstruct(scan, {recipe.method.name!r}{given})")
     lines.append(f"ir.write(result, {str(recipe.output.folder / 'image.ome.zarr')!r})")
     return "\n".join(lines) + "\n"
+
+
+def _parameters(recipe: Recipe) -> dict[str, Any]:
+    """The method's parameters that differ from its declaration."""
+    return _changed(type(recipe.resolved_method()), recipe.method.parameters)
+
+
+def _steps(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:
+    """The steps by name, each with what differs from its declaration."""
+    return [
+        (step.name, _changed(type(step), step.model_dump(mode="json", exclude_unset=True)))
+        for step in recipe.steps()
+    ]
+
+
+def _changed(declared: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    defaults = {
+        name: field.get_default(call_default_factory=True) for name, field in declared.model_fields.items()
+    }
+
+    def plain(value: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in defaults or plain(value) != plain(defaults[key])
+    }
 
 
 def _value(value: Any) -> str:

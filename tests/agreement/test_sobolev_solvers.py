@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from imagereg.fidelities.frequencies import FrequencyGrid
 from imagereg.fidelities.sobolev import Sobolev
 from imagereg.geometry import ParallelBeam, Volume
 from imagereg.physics import blur, gaussian_kernel, identity, motion_kernel, tomography
@@ -98,6 +99,31 @@ def test_the_closed_form_of_tikhonov_is_stationary_and_fista_finds_it(boundary: 
     assert float(slope.abs().max()) < 1e-11
     *_, last = iterate(FISTA(), problem, total=800)
     torch.testing.assert_close(last.image, x, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("s", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("name", ["identity", "blur"])
+def test_the_order_of_the_noise_is_the_best_of_a_sweep(one_thread: None, name: str, s: float) -> None:
+    """Fields and noise of the Gaussian laws that penalty and data term stand for: Bayes' own estimate."""
+    white = torch.randn((2, 12, 1, 48, 48), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    grid, gradient = FrequencyGrid(white.shape[1:], (-2, -1), "neumann"), Gradient()
+    k = grid.symbol_of(lambda x: gradient.A_adjoint(gradient.A(x)), white[0])
+    assert k is not None
+    seen = k.real > 1e-9
+    truth = grid.multiply(white[0], torch.where(seen, torch.where(seen, k.real, 1.0) ** -0.5, 0.0))
+    half, _ = grid.symbol(lambda q: (1 + 100 * q) ** (-s / 2), white[1])
+    noise = grid.multiply(white[1], half)
+    physics = physics_of(name, "symmetric")
+    y = physics.A(truth) + (0.5 if name == "identity" else 0.1) * noise / noise.std()
+
+    def error(order: float, strength: float) -> float:
+        fidelity = Sobolev(y, order, scale=10.0, boundary="neumann")
+        problem = Problem(fidelity, physics, (Quadratic(strength, operator=gradient),))
+        return float((tikhonov(problem, strength) - truth).square().mean())
+
+    orders = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    best = {o: min(error(o, float(t)) for t in np.logspace(-3.5, 0.5, 25)) for o in orders}
+    assert min(best, key=lambda o: best[o]) == s
 
 
 def test_gradient_descent_damps_each_frequency_as_predicted() -> None:

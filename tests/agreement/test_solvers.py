@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -29,16 +28,7 @@ from imagereg.solvers.pdhg import PDHG
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.stopping import DualityGap, RelativeChange
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Problems this small only lose by waking other threads."""
-    threads, compiled = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    numba.set_num_threads(compiled)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SIDE = 8

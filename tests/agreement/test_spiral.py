@@ -204,6 +204,9 @@ def test_cycle_spinning_runs_without_an_objective() -> None:
     assert states[-1].objective is None
     assert all(state.memory["solves"] == 1 for state in states)
     assert states[-1].residual < states[0].residual  # type: ignore[operator]
+    # Nothing takes a step back, so that none may be so long as to make the likelihood much worse.
+    misfits = [float(problem.fidelity.fn(state.memory["forward"])) for state in states]
+    assert all(later <= 1.2 * earlier for earlier, later in itertools.pairwise(misfits))
 
 
 def test_items_of_a_batch_are_problems_of_their_own() -> None:

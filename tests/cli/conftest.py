@@ -41,3 +41,14 @@ def imagereg(tmp_path: Path) -> Call:
         )
 
     return call
+
+
+@pytest.fixture
+def children() -> Callable[[], set[int]]:
+    """The worker processes of this one, asked anew at each call."""
+
+    def now() -> set[int]:
+        found = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True, check=False)
+        return {int(word) for word in found.stdout.split()}
+
+    return now

@@ -52,12 +52,14 @@ def test_recipe_to_session_and_back_is_the_identity(scan_file: Path) -> None:
             "physics": {"volume": {"shape": [48, 48], "voxel": 0.01}},
             "method": {"name": "tv", "strength": 0.3},
             "output": {"folder": "out"},
+            "execution": {"seed": 3, "precision": "float64", "threads": 1, "slab": 1},
         }
     )
     session = Session()
     session.load(recipe)
     again = session.recipe(folder="out")
     assert again.sha256 == recipe.sha256
+    assert again.execution == recipe.execution
     assert session.centre == 30.5
 
 
@@ -107,3 +109,18 @@ def test_layers_of_scans_and_results_share_a_unit() -> None:
     result = result_keywords(np.zeros((3, 16, 16)), scan, name="image")
     assert raw["units"] == result["units"] == ("mm",) * 3
     assert result["scale"] == (0.5, 0.5, 0.5)
+
+
+def test_new_data_leave_the_physics_of_the_old_behind(scan_file: Path) -> None:
+    from imagereg.io import read
+
+    session = Session()
+    image = Measurement(np.zeros((8, 8), dtype=np.float32))
+    session.take(image)
+    session.task = "deblur"
+    session.physics = {"blur": 2.0, "noise": {"name": "gaussian", "sigma": 0.1}}
+    session.take(image)
+    assert session.physics == {"blur": 2.0}
+    session.take(read(scan_file), path=scan_file)
+    assert session.physics == {}
+    assert session.recipe().physics.kind == "auto"

@@ -120,6 +120,16 @@ def test_a_constant_guide_joins_all_neighbours_alike() -> None:
     assert np.unique(np.round(weights[weights > 0], 12)).size == 1
 
 
+def test_the_laplacian_of_a_constant_guide_is_a_convolution() -> None:
+    """Away from the borders: 80 x - the sum of the 80 neighbours, over the norm of all weights."""
+    L = GraphLaplacian(torch.full((1, 1, 20, 21), 0.7, dtype=torch.float64), radius=4)
+    x = guide((1, 1, 20, 21))
+    window = torch.ones(1, 1, 9, 9, dtype=torch.float64)
+    neighbours = torch.nn.functional.conv2d(torch.ones_like(x), window, padding=4) - 1
+    expected = (81 * x[..., 4:-4, 4:-4] - torch.nn.functional.conv2d(x, window)) / neighbours.sum().sqrt()
+    assert torch.allclose(L.A(x)[..., 4:-4, 4:-4], expected, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("shape", "given", "sentence"),
     [

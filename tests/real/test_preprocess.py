@@ -80,7 +80,13 @@ def test_tooth_weights_have_the_scale_of_the_scatter(shared: Path) -> None:
     from_view_to_view = np.diff(scan.data[:, 0, air], axis=0).std() / np.sqrt(2)
     told = np.sqrt(np.mean(1 / scan.weights[:, 0, air]))
     assert 0.5 < from_view_to_view / told < 2
-    assert health(tooth(shared)) == []
+
+
+def test_health_of_the_tooth(shared: Path) -> None:
+    """Nothing is wrong with the scan but four counts 8 to 20 standard deviations above all beside them."""
+    assert [(finding.sentence.split()[0], finding.step) for finding in health(tooth(shared))] == [
+        ("4", "outliers")
+    ]
 
 
 def test_diamond_stack_centre(shared: Path) -> None:

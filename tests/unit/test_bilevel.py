@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -18,14 +17,7 @@ from imagereg.choose.maid import MAID
 from imagereg.choose.smoothed_tv import SmoothedSpaceVariantTV, SmoothedTV
 from imagereg.errors import UsageError
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These problems are far too small to share among threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def uniform(*shape: int, seed: int) -> torch.Tensor:

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from imagereg.choose.base import choose, iterate_choice
+from imagereg.choose.parameter_range import with_values
 from imagereg.choose.runs import Runs
 from imagereg.measurement import Measurement
 from imagereg.methods.registry import method
 from imagereg.physics import GaussianNoise, blur, gaussian_kernel, identity
+from imagereg.solvers.base import iterate
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +86,24 @@ def test_trials_start_from_the_nearest_image_and_end_where_cold_ones_do() -> Non
     before = runs.iterations
     drain(runs.run(tikhonov.model_copy(update={"strength": 0.05}), other))
     assert runs.iterations - before == counts[0]
+
+
+def test_trials_of_pdhg_go_on_with_the_dual_variables() -> None:
+    measurement = spoilt(blur(gaussian_kernel(1.2)), 0.02)
+    tv = method("tv", tolerance=1e-4, iterations=2000)
+    runs, counts, images = Runs(), [], []
+    for strength in (0.05, 0.5, 0.053):
+        before = runs.iterations
+        images.append(drain(runs.run(with_values(tv, {"strength": strength}), measurement)).image)
+        counts.append(runs.iterations - before)
+    alone = with_values(tv, {"strength": 0.053})
+    first, *_, cold = alone.iterate(measurement)
+    stop = alone.rule(first.solver)
+    *_, near = iterate(first.solver, first.problem, total=2000, start=images[0], stop=stop)
+    assert counts[2] < near.iteration, "the image alone is no better a start"
+    assert counts[2] < cold.iteration
+    # All are within the gap of 1e-4 of the minimum, and so of each other within about its square root.
+    assert float((images[2] - cold.image).norm()) < 5e-3 * float(cold.image.norm())
 
 
 def test_methods_whose_iterations_regularise_start_anew() -> None:

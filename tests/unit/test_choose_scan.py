@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from imagereg.choose.base import choose, make_rule
+from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.geometry import ParallelBeam, Volume
 from imagereg.measurement import Measurement
@@ -53,16 +54,41 @@ def test_the_error_of_the_truth_is_the_noise(scan: Measurement) -> None:
         assert held.error(scan.truth) == pytest.approx(0.3**2, rel=0.15)
 
 
-def test_held_out_views_find_a_strength_near_the_best(scan: Measurement) -> None:
+def test_held_out_views_and_the_noise_left_over_find_a_strength_near_the_best(scan: Measurement) -> None:
     vary = {"strength": (1e-3, 1.0)}
     errors = {}
-    for by in ("truth", "held_out", "discrepancy"):
+    for by in ("truth", "held_out", "equivalent_freedom", "discrepancy"):
         found = choose(method("tv", iterations=120), scan, by, vary)
         *_, last = found.method.iterate(scan)
         errors[by] = 10 * math.log10(float((last.image - scan.truth).square().mean()))
         assert found.evidence["at_the_end"] == []
     assert errors["held_out"] < errors["truth"] + 0.7
     assert errors["held_out"] <= errors["discrepancy"]
+    assert errors["equivalent_freedom"] < errors["truth"] + 0.5
+    assert errors["equivalent_freedom"] < errors["discrepancy"]
+
+
+def test_the_noise_left_over_is_that_of_the_projection_onto_what_the_fit_cannot_reach() -> None:
+    """For least squares in k unknowns the rule is the unbiased estimate of the variance: df = k."""
+    from imagereg.physics import identity
+
+    noise = GaussianNoise(0.5)
+    data = noise.sample(torch.zeros(1, 1, 32, 32), seed=1)
+    flat = Measurement(data, physics=identity(), noise=noise).ready()
+    rule = make_rule("equivalent_freedom", flat, probes=2)
+    states = rule.score(method("tikhonov", strength=1e6, iterations=300), Runs(seed=0))
+    score = None
+    while score is None:
+        try:
+            next(states)
+        except StopIteration as end:
+            score = end.value
+    # So strong a penalty leaves the mean alone: one unknown.
+    assert score.figures["degrees_of_freedom"] == pytest.approx(1.0, abs=1.5)
+    left = float((data - data.mean()).square().sum()) / (1024 - score.figures["degrees_of_freedom"])
+    assert score.value == pytest.approx(0.5 * math.log(left / 0.25), abs=1e-3)
+    with pytest.raises(UsageError, match="tau = 0"):
+        make_rule("equivalent_freedom", flat, tau=0)
 
 
 def test_too_few_views_are_refused(scan: Measurement) -> None:

@@ -24,7 +24,7 @@ FLOORS = [
     {"fidelities", "priors", "networks"},
     {"solvers", "choose", "uncertainty", "training"},
     {"methods", "presets", "preprocessing", "io", "samples", "simulation"},
-    {"recipe", "engine", "schema", "provenance", "preview", "execution", "testing"},
+    {"recipe", "intervals", "engine", "schema", "provenance", "preview", "showing", "execution", "testing"},
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}

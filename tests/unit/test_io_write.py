@@ -23,7 +23,7 @@ from imagereg.errors import InputError, ResourceError, UsageError
 from imagereg.io import open_volume
 from imagereg.io.atomic import replacing
 from imagereg.io.volume_writer import VolumeWriter, plain
-from imagereg.io.write_zarr import block_means
+from imagereg.io.write_zarr import block_means, halve
 
 NAMES = ["a.ome.zarr", "a.zarr", "a.ome.tif", "a.tif", "a.h5", "a.nxs", "a.npy"]
 VOLUME = np.random.default_rng(4).random((70, 9, 11)).astype(np.float32)
@@ -299,3 +299,26 @@ def test_replacing_keeps_the_old_until_the_new_is_whole(tmp_path: Path) -> None:
 def test_plain_values() -> None:
     values = {"a": np.float32(1.5), 2: (np.arange(2), float("nan")), "p": Path("x"), "n": None, "b": True}
     assert plain(values) == {"a": 1.5, "2": [[0, 1], None], "p": "x", "n": None, "b": True}
+
+
+def test_a_pyramid_is_made_from_a_chunk_at_a_time() -> None:
+    volume = np.random.default_rng(3).random((37, 22, 51)).astype(np.float32)
+    taken = []
+
+    class Level:
+        """A level that tells how much of it is read at a time."""
+
+        def __init__(self, values: Any) -> None:
+            self.values, self.shape, self.ndim, self.chunks = values, values.shape, values.ndim, (8, 6, 10)
+
+        def __getitem__(self, box: Any) -> Any:
+            taken.append(self.values[box].size)
+            return self.values[box]
+
+        def __setitem__(self, box: Any, values: Any) -> None:
+            self.values[box] = values
+
+    coarse = Level(np.zeros((19, 11, 26), np.float32))
+    halve(Level(volume), coarse)
+    np.testing.assert_array_equal(coarse.values, block_means(volume, (2, 2, 2)))
+    assert max(taken) <= 8 * 6 * 10

@@ -18,6 +18,8 @@ from imagereg.presets import load_preset
 from imagereg.priors.field_of_experts import FieldOfExpertsPrior
 from imagereg.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,14 +34,6 @@ def pairs() -> tuple[torch.Tensor, torch.Tensor]:
     stack = np.stack(clean)[:, None]
     noisy = stack + 0.1 * random.standard_normal(stack.shape)
     return torch.from_numpy(50 + 200 * noisy), torch.from_numpy(50 + 200 * stack)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():  # type: ignore[no-untyped-def]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def scaled(image: torch.Tensor) -> torch.Tensor:
@@ -57,7 +51,7 @@ def restored(recipe: Recipe, noisy: torch.Tensor) -> torch.Tensor:
         ("tv", "maid", {"smoothing": 2e-3}),
         ("tv", "hoag", {"smoothing": 2e-3}),
         ("space_variant_tv", "hoag", {"smoothing": 2e-3}),
-        pytest.param("field_of_experts", "hoag", {"filters": 4, "size": 3}, marks=pytest.mark.unsettled),
+        ("field_of_experts", "hoag", {"filters": 4, "size": 3}),
     ],
 )
 def test_a_learned_preset_does_in_a_recipe_what_it_did_in_training(

@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ import imagereg as ir
 from imagereg.errors import InputError, UsageError
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.fidelities.poisson import KullbackLeibler, TransmissionPoisson
+from imagereg.methods.base import parameter
 from imagereg.methods.data_term import data_term
 from imagereg.methods.registry import method, methods
 from imagereg.methods.scaling import measure
@@ -25,18 +25,9 @@ from imagereg.priors.denoisers import DnCNN, denoiser
 from imagereg.solvers.base import State
 from imagereg.solvers.problem import Problem
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIDE = 48
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Problems this small only lose by waking other threads."""
-    threads, compiled = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    numba.set_num_threads(compiled)
 
 
 @cache
@@ -313,3 +304,30 @@ def test_parameters_are_checked() -> None:
         solve(noisy(), "wavelet", wavelet="bior2.2")
     assert "is for parallel and fan beams" in methods()["fbp"].refusal(noisy())
     assert "is for cone beams" in methods()["fdk"].refusal(scan())
+
+
+class Grains(ir.Method):
+    """Noise of its own seed."""
+
+    name: ClassVar[str] = "grains_for_test"
+    title: ClassVar[str] = "Grains"
+    summary: ClassVar[str] = "noise"
+    reference: ClassVar[str] = ""
+    seed: int = parameter(0, "Seed of the noise", ge=0)
+
+    def iterate(self, measurement: ir.Measurement) -> Iterator[State]:
+        noise = torch.randn(measurement.data.shape, generator=torch.Generator().manual_seed(self.seed))
+        yield State(noise, 1, 1, finished="1 step")
+
+
+def test_the_seed_of_a_call_reaches_methods_that_have_their_own() -> None:
+    image = ir.Measurement(phantom())
+    plain, other, again, own = (
+        ir.reconstruct(image, Grains(), seed=0),
+        ir.reconstruct(image, Grains(), seed=1),
+        ir.reconstruct(image, Grains(seed=1)),
+        ir.reconstruct(image, Grains(seed=0), seed=1),  # chosen on the method itself
+    )
+    assert not torch.equal(plain.image, other.image)
+    assert torch.equal(other.image, again.image) and torch.equal(own.image, plain.image)
+    assert other.provenance["parameters"]["seed"] == 1

@@ -115,3 +115,11 @@ def test_without_a_truth_there_is_none_to_take() -> None:
     bare = ir.Measurement(torch.rand(1, 1, 8, 8)).ready()
     with pytest.raises(UsageError, match="has no truth"):
         found("truth", bare)
+
+
+def test_an_image_as_pre_estimate_stays_one_when_another_parameter_changes() -> None:
+    image = torch.linspace(0, 1, 168).reshape(1, 1, 12, 14)
+    one = method("space_variant_tv", psi=image, p=0.4)
+    other = method(one, strength=0.3)
+    assert (other.strength, other.p) == (0.3, 0.4)
+    assert torch.equal(torch.as_tensor(other.psi), torch.as_tensor(one.psi))

@@ -130,3 +130,9 @@ def test_background_and_stripes() -> None:
     )
     striped = sums + np.random.default_rng(0).normal(0, 0.06, 96).astype(np.float32)
     assert only(ir.Measurement(striped, geometry=geometry), "fixed to the detector's columns") == "rings"
+
+
+def test_zingers_are_told() -> None:
+    scan = good()
+    scan.data[[10, 30, 70], [0, 1, 0], [20, 50, 77]] += 30000
+    assert only(scan, "3 (") == "outliers"

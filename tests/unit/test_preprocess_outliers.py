@@ -141,3 +141,16 @@ def test_views_that_do_not_exist_are_refused() -> None:
         preprocess(scan, [{"bad_views": {"views": [90]}}])
     with pytest.raises(UsageError, match="nothing is left"):
         preprocess(scan, [{"bad_views": {"views": list(range(89))}}])
+
+
+def test_a_beam_that_falls_off_smoothly_has_no_dead_pixels() -> None:
+    """The profile of a beam is monotone over many columns: nearly every flat value is its own median."""
+    random = np.random.default_rng(5)
+    profile = 3e4 * (0.6 + 0.4 * np.hanning(340)[10:-10])
+    counts = random.poisson(np.broadcast_to(profile, (60, 1, 320))).astype(np.uint16)
+    flats = random.poisson(np.broadcast_to(profile, (20, 1, 320))).astype(np.uint16)
+    flats[:, 0, 200] = 0
+    counts[:, 0, 200] = 0
+    geometry = ir.ParallelBeam(angles=np.linspace(0, np.pi, 60, endpoint=False), columns=320, rows=1)
+    done = preprocess(ir.Measurement(counts, geometry=geometry, quantity="counts", flats=flats), ["outliers"])
+    assert done.history[0]["found"]["pixels"] == 1

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import numba
 import pytest
 import torch
 
@@ -28,6 +27,7 @@ from imagereg.solvers.fista import FISTA
 from imagereg.solvers.hqs import HQS
 from imagereg.solvers.pdhg import PDHG
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.ramp import Ramp
 from imagereg.solvers.sirt import SIRT
 from imagereg.solvers.spectrum import largest_eigenvalue
 from imagereg.solvers.stopping import (
@@ -39,16 +39,7 @@ from imagereg.solvers.stopping import (
     named,
 )
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Problems this small only lose by waking other threads."""
-    threads, compiled = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    numba.set_num_threads(compiled)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def final(states: Iterator[State]) -> State:
@@ -227,6 +218,7 @@ def test_sirt_refuses_operators_with_negative_entries() -> None:
 def test_bad_settings_are_refused() -> None:
     for bad in (
         lambda: PDHG(relaxation=2.0),
+        lambda: PDHG(ramp=1.5),
         lambda: SIRT(relaxation=0.0),
         lambda: ADMM(inner=0),
         lambda: HQS(steps=0),
@@ -332,3 +324,52 @@ def test_the_norm_of_a_problem_comes_from_its_physics() -> None:
     task = problem()
     assert task.norm == pytest.approx(float(torch.linalg.matrix_norm(MATRIX, 2)), rel=1e-3)
     assert task.norm == operator_norm(task.physics, task.like)
+
+
+@pytest.mark.parametrize("columns", [16, 21])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_ramp_filtered_step_is_a_proximal_step_in_its_metric(columns: int, weighted: bool) -> None:
+    """v - u + sigma M (grad f*(v) - A xbar) = 0, grad f*(v) = v / w + y, whatever the exponent."""
+    y, u, seen = (noise(seed, 2, 1, 5, columns) for seed in (10, 11, 12))
+    weights = noise(13, 2, 1, 5, columns).square() + 0.1 if weighted else None
+    sigma = torch.tensor([0.3, 4.0], dtype=torch.float64).reshape(2, 1, 1, 1)
+    for exponent in (0.0, 0.5, 1.0):
+        ramp = Ramp.of(LeastSquares(y, weights), exponent)
+        v = ramp.dual_step(u, seen, sigma)
+        slope = (v if weights is None else v / weights) + y - seen
+        torch.testing.assert_close(
+            v - u + sigma * ramp.metric(slope), torch.zeros_like(v), rtol=0, atol=1e-12
+        )
+    plain = LeastSquares(y, weights).prox_conjugate(u + 0.7 * seen, 0.7)
+    if not weighted:
+        same = Ramp.of(LeastSquares(y), 0.0).dual_step(u, seen, torch.full_like(sigma, 0.7))
+        torch.testing.assert_close(same, plain)
+
+
+def test_a_datum_of_no_weight_stays_out_of_the_filtered_step() -> None:
+    y, weights = noise(14, 1, 1, 4, 12), torch.ones(1, 1, 4, 12, dtype=torch.float64)
+    weights[..., 5] = 0
+    ramp = Ramp.of(LeastSquares(y, weights), 0.5)
+    v = ramp.dual_step(torch.zeros_like(y), noise(15, 1, 1, 4, 12), torch.ones(1, 1, 1, 1).double())
+    assert bool((v[..., 5] == 0).all()) and bool(torch.isfinite(v).all())
+
+
+def test_the_ramp_saves_steps_on_a_scan_and_leaves_the_minimum_alone() -> None:
+    import numpy as np
+
+    import imagereg as ir
+
+    geometry = ir.ParallelBeam(np.linspace(0, np.pi, 20, endpoint=False), columns=60)
+    scan = ir.tomography(geometry, ir.Volume((40, 40)), dtype=torch.float64)
+    truth = torch.zeros(1, 1, 40, 40, dtype=torch.float64)
+    truth[..., 8:30, 10:25] = 1.0
+    y = scan.A(truth)
+    y = y + 0.02 * y.norm() / y.numel() ** 0.5 * noise(16, *y.shape)
+    task = Problem(LeastSquares(y), scan, (TV(0.2),), (0.0, None))
+    steps, objectives = {}, {}
+    for exponent in (0.0, 0.5):
+        state = final(iterate(PDHG(ramp=exponent), task, total=2000, stop=DualityGap(1e-5)))
+        steps[exponent], objectives[exponent] = state.iteration, state.objective
+        assert state.finished.startswith("duality gap")
+    assert steps[0.5] < steps[0.0]
+    assert objectives[0.5] == pytest.approx(objectives[0.0], rel=2e-5)

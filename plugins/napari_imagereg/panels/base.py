@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 
 class Panel(QWidget):
@@ -29,9 +29,7 @@ class Panel(QWidget):
         font = self._fold.font()
         font.setBold(True)
         self._fold.setFont(font)
-        self._state = QLabel()
-        self._state.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._state.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self._state = _Words()
         head.addWidget(self._fold)
         head.addWidget(self._state, 1)
         outer.addLayout(head)
@@ -50,11 +48,11 @@ class Panel(QWidget):
 
     def set_state(self, text: str) -> None:
         """Show a word or two at the right of the title."""
-        self._state.setText(text)
+        self._state.show_words(text)
 
     def state(self) -> str:
         """What is shown at the right of the title."""
-        return str(self._state.text())
+        return self._state.words
 
     def open(self, opened: bool = True) -> None:
         """Unfold or fold the body."""
@@ -76,6 +74,30 @@ class Panel(QWidget):
             line.addStretch()
         self.layout_.addLayout(line)
         return line
+
+
+class _Words(QLabel):
+    """One line at the right; shortened, with the whole in its tooltip, where there is no room for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = ""
+        self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self.setMinimumWidth(1)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def show_words(self, words: str) -> None:
+        """Show a text, as much of it as fits."""
+        self.words = words
+        fitting = self.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, self.width())
+        self.setText(fitting)
+        self.setToolTip(words if fitting != words else "")
+
+    def resizeEvent(self, event: Any) -> None:
+        """Fit the text to the new width."""
+        super().resizeEvent(event)
+        self.show_words(self.words)
 
 
 def note(text: str = "", *, kind: str = "note") -> QLabel:

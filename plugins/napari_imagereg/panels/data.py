@@ -7,14 +7,26 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from imagereg.errors import ImageregError
 from imagereg.measurement import Measurement
+from napari_imagereg.editors import narrow
 from napari_imagereg.jobs import Job
-from napari_imagereg.layers import KEY, measurement_keywords, measurement_of
+from napari_imagereg.layers import KEY, measurement_keywords, measurement_of, show_sinogram
 from napari_imagereg.panels.base import Panel, clear_layout, note
 from napari_imagereg.session import Session
+
+SAMPLES = {
+    "Raw counts of a foam": "raw_scan",
+    "Shepp-Logan sinogram": "shepp_logan",
+    "Sparse-view fan beam": "sparse_fan",
+    "Limited angle": "limited_angle",
+    "Cone beam, 3-D Shepp-Logan": "cone",
+    "Noisy picture": "noisy",
+    "Blurred picture": "blurred",
+}
+"""Titles of the samples and the functions that make them."""
 
 
 class DataPanel(Panel):
@@ -29,18 +41,24 @@ class DataPanel(Panel):
         self._source: Any = None
         self._opening = False
         self._findings_of: list[Any] | None = None
+        self._ignored: set[str] = set()
         self.checker = Job(self)
         self.checker.finished.connect(self._take_findings)
         self.checker.failed.connect(lambda sentence, _: self._take_findings([]))
         self._layers = QComboBox()
         self._layers.setToolTip("Image layers of this viewer: the measurement to work on.")
-        self._layers.setMinimumContentsLength(16)
-        self._layers.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        narrow(self._layers, letters=10)
         self._layers.activated.connect(self._choose)
         browse = QPushButton("Open\N{HORIZONTAL ELLIPSIS}")
         browse.setToolTip("Open a scan: HDF5, NXtomo, .mat, TIFF, DICOM, MRC, Zarr, NumPy.")
         browse.clicked.connect(self._browse)
-        self.row(self._layers, browse, stretch=0)
+        sample = QPushButton("Sample")
+        sample.setToolTip("Open data made on the spot, with known truth, to try things on.")
+        menu = QMenu(sample)
+        for title, make in SAMPLES.items():
+            menu.addAction(title).triggered.connect(lambda _=False, make=make: self.open_sample(make))
+        sample.setMenu(menu)
+        self.row(self._layers, browse, sample, stretch=0)
         self._facts = note()
         self.layout_.addWidget(self._facts)
         self._findings = QVBoxLayout()
@@ -87,6 +105,15 @@ class DataPanel(Panel):
         self._source = layer
         self._session.hints = {}
         self._session.take(measurement, path=path, layer=layer.name)
+        self._turn()
+
+    def _turn(self) -> None:
+        """Show a scan of a few rows as its sinogram: its projections are but stripes."""
+        measurement = self._session.measurement
+        if measurement is None or measurement.geometry is None or len(self._viewer.layers) != 1:
+            return
+        if 8 * measurement.geometry.rows < measurement.geometry.columns:
+            show_sinogram(self._viewer, measurement, self._session.row)
 
     def source(self) -> Any:
         """The layer that holds the data, or None where it is gone."""
@@ -109,6 +136,17 @@ class DataPanel(Panel):
         self._opening = False
         self._source = layer
         self._session.take(measurement, path=Path(path), layer=layer.name)
+        self._turn()
+
+    def open_sample(self, make: str) -> None:
+        """Open one of the samples by the name of its function and work on it."""
+        from napari_imagereg import samples
+
+        for data, keywords, _ in getattr(samples, make)():
+            self._opening = True
+            layer = self._viewer.add_image(data, **keywords)
+            self._opening = False
+            self.use_layer(layer)
 
     def _take_what_is_there(self) -> None:
         """Work on the scan, or else on the only image, that is open already."""
@@ -153,7 +191,8 @@ class DataPanel(Panel):
         measurement = self._session.measurement
         if measurement is None:
             self._facts.setText(
-                "Choose a layer above, open a file, or take one of File > Open Sample > imagereg."
+                "Choose a layer, open a scan, or take a sample to try things on. "
+                "Scans and recipes can be dropped here too."
             )
             self.set_state("")
         else:
@@ -172,7 +211,7 @@ class DataPanel(Panel):
     def _check(self) -> None:
         """Look for what is wrong, in a thread; the findings come later."""
         measurement = self._session.measurement
-        self._findings_of = None
+        self._findings_of, self._ignored = None, set()
         self.checker.cancel()
         self._refresh_findings()
         if measurement is None:
@@ -197,7 +236,11 @@ class DataPanel(Panel):
             self.set_state("checking\N{HORIZONTAL ELLIPSIS}")
             return
         chosen = {name for step in self._session.steps for name in step}
-        left = [finding for finding in self._findings_of if not finding.step or finding.step not in chosen]
+        left = [
+            finding
+            for finding in self._findings_of
+            if str(finding) not in self._ignored and (not finding.step or finding.step not in chosen)
+        ]
         for finding in left:
             self._findings.addWidget(self._line(QWidget(), finding, chosen))
         self.set_state(f"\N{WARNING SIGN} {len(left)}" if left else "\N{CHECK MARK} checked")
@@ -213,11 +256,20 @@ class DataPanel(Panel):
         if step and step not in chosen:
             mend = QPushButton("Fix")
             mend.setToolTip(f"Add the step '{step}'.")
-            mend.clicked.connect(lambda _=False, step=step: self._mend(step))
+            mend.clicked.connect(lambda _=False, step=step: self.mend(step))
             layout.addWidget(mend)
+        ignore = QPushButton("Ignore")
+        ignore.setToolTip("Take this finding off the list; nothing is changed.")
+        ignore.clicked.connect(lambda _=False, said=str(finding): self._ignore(said))
+        layout.addWidget(ignore)
         return line
 
-    def _mend(self, step: str) -> None:
+    def _ignore(self, said: str) -> None:
+        self._ignored.add(said)
+        self._refresh_findings()
+
+    def mend(self, step: str) -> None:
+        """Add the step that a finding names, where it belongs."""
         # What mends raw values must come before the flat field turns them into line integrals.
         first = step in ("outliers", "crop")
         self._session.steps.insert(0 if first else len(self._session.steps), {step: {}})

@@ -20,6 +20,7 @@ class Footer(QWidget):
     load = Signal()
     use_cpu = Signal()
     bin_data = Signal()
+    fewer_rows = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,7 +34,12 @@ class Footer(QWidget):
         ways = QHBoxLayout(self._ways_out)
         ways.setContentsMargins(0, 0, 0, 0)
         for text, tip, signal in (
-            ("On the CPU", "Work in the machine's own memory instead of the GPU's.", self.use_cpu),
+            ("Use the CPU", "Work in the machine's own memory instead of the GPU's.", self.use_cpu),
+            (
+                "Fewer rows",
+                "Reconstruct a volume in tiles of half as many rows at a time.",
+                self.fewer_rows,
+            ),
             (
                 "Bin the data",
                 "Add the step that joins neighbouring pixels: a quarter of the memory.",

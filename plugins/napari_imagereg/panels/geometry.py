@@ -7,25 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QListView,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
+    QSlider,
     QSpinBox,
     QWidget,
 )
 
 from imagereg.geometry import ConeBeam, FanBeam, ParallelBeam
 from napari_imagereg.panels.base import Panel, note
+from napari_imagereg.panels.noise import NoiseRow
+from napari_imagereg.panels.strip import Strip
 from napari_imagereg.session import TASKS, Session
+
+FINE = 40
+"""Quarters of a pixel that the slider of the axis reaches to both sides."""
+
+OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
+"""Columns of a sweep around the current one."""
 
 KINDS = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
 
@@ -72,18 +77,18 @@ class GeometryPanel(Panel):
         automatic.clicked.connect(self.find_centre.emit)
         sweep = QPushButton("Sweep\N{HORIZONTAL ELLIPSIS}")
         sweep.setToolTip("Reconstruct around this column; click the sharpest picture.")
-        sweep.clicked.connect(self._ask_sweep)
+        sweep.clicked.connect(self.ask_sweep)
         part.row(self.centre, automatic, sweep, stretch=0)
-        self.strip = QListWidget()
-        self.strip.setViewMode(QListView.ViewMode.IconMode)
-        self.strip.setFlow(QListView.Flow.LeftToRight)
-        self.strip.setWrapping(False)
-        self.strip.setIconSize(QSize(96, 96))
-        self.strip.setFixedHeight(138)
-        self.strip.setMovement(QListView.Movement.Static)
-        self.strip.setToolTip("Reconstructions with the axis on these columns: click the sharpest one.")
-        self.strip.itemClicked.connect(lambda item: self.centre.setValue(item.data(Qt.ItemDataRole.UserRole)))
-        self.strip.hide()
+        self._fine = QSlider(Qt.Orientation.Horizontal)
+        self._fine.setRange(-FINE, FINE)
+        self._fine.setToolTip("Move the axis up to 10 pixels to both sides, a quarter of a pixel at a time.")
+        self._fine.sliderPressed.connect(self._hold)
+        self._fine.sliderReleased.connect(self._let_go)
+        self._fine.valueChanged.connect(self._slide)
+        self._middle = 0.0
+        part.layout_.addWidget(self._fine)
+        self.strip = Strip("Reconstructions with the axis on these columns: click the sharpest one.")
+        self.strip.taken.connect(self.centre.setValue)
         part.layout_.addWidget(self.strip)
         self._votes = note()
         self._votes.hide()
@@ -95,7 +100,7 @@ class GeometryPanel(Panel):
         self._task = QComboBox()
         self._task.addItems([task for task in TASKS if task != "tomography"])
         self._task.setToolTip("What happened to the image: noise, blur, missing pixels, coarse pixels.")
-        self._task.activated.connect(lambda _: self._set_task(self._task.currentText()))
+        self._task.activated.connect(lambda _: self.set_task(self._task.currentText()))
         self._blur = QDoubleSpinBox()
         self._blur.setRange(0.1, 50)
         self._blur.setValue(1.5)
@@ -123,6 +128,9 @@ class GeometryPanel(Panel):
             layout.addWidget(editor, 1)
             part.layout_.addWidget(line)
             self._settings[task] = line
+        self.noise = NoiseRow()
+        self.noise.edited.connect(self._store_image)
+        part.layout_.addWidget(self.noise)
         _fill(self._image, part)
 
     def _build_manual(self) -> None:
@@ -171,21 +179,23 @@ class GeometryPanel(Panel):
         self._manual.setVisible(measurement is not None and geometry is None)
         self._filling = True
         if geometry is not None:
-            self._text.setText(str(geometry))
+            column = self._session.centre
+            self._text.setText(str(geometry if column is None else geometry.with_centre(column)))
             self.centre.setRange(-geometry.columns, 2 * geometry.columns)
-            self.centre.setValue(
-                geometry.centre_of_rotation if self._session.centre is None else self._session.centre
-            )
-            self.set_state(
-                f"axis {self.centre.value():.2f} px" if self._session.centre is not None else geometry.kind
-            )
+            self.centre.setValue(geometry.centre_of_rotation if column is None else column)
+            self.set_state(geometry.kind if column is None else f"axis {column:.2f} px")
         else:
-            self._text.setText("" if measurement is None else "An image, y = A x: what happened to it?")
+            self._text.setText(
+                "How the data come from the image; read off the file where it says so."
+                if measurement is None
+                else "An image, y = A x: what happened to it?"
+            )
             self._task.setCurrentText(self._session.task)
             self.set_state("" if measurement is None else self._session.task)
             physics = self._session.physics
             self._blur.setValue(physics.get("blur", self._blur.value()))
             self._factor.setValue(physics.get("factor", self._factor.value()))
+            self.noise.show_model(physics.get("noise"))
             self._mask.setText(Path(physics.get("mask", "Choose\N{HORIZONTAL ELLIPSIS}")).name)
         for task, line in self._settings.items():
             line.setVisible(task == self._session.task)
@@ -206,26 +216,29 @@ class GeometryPanel(Panel):
 
     def show_sweep(self, columns: list[float], images: Any) -> None:
         """Fill the strip with reconstructions around the current column."""
-        self.strip.clear()
-        stack = np.asarray(images, dtype=np.float32)
-        low, high = (float(v) for v in np.percentile(stack, (1, 99.5)))
-        for column, picture in zip(columns, stack, strict=True):
-            grey = np.clip((picture - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
-            grey = np.ascontiguousarray(grey)
-            image = QImage(
-                grey.data, grey.shape[1], grey.shape[0], grey.shape[1], QImage.Format.Format_Grayscale8
-            )
-            item = QListWidgetItem(QIcon(QPixmap.fromImage(image.copy())), f"{column:.2f}")
-            item.setData(Qt.ItemDataRole.UserRole, float(column))
-            self.strip.addItem(item)
-            if abs(column - self.centre.value()) < 1e-6:
-                self.strip.setCurrentItem(item)
-        self.strip.show()
+        self.strip.show_pictures(columns, images, now=self.centre.value(), seen="axis on column")
 
     # ------------------------------------------------------------------ editing
-    def _ask_sweep(self) -> None:
+    def ask_sweep(self) -> None:
+        """Ask for reconstructions with the axis around the current column."""
         middle = self.centre.value()
-        self.sweep.emit([middle + offset for offset in (-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4)])
+        self.sweep.emit([middle + offset for offset in OFFSETS])
+
+    def _hold(self) -> None:
+        self._middle = self.centre.value() - self._fine.value() / 4
+
+    def _slide(self, quarters: int) -> None:
+        if not self._fine.isSliderDown():
+            # Keys and clicks beside the handle move it without taking hold.
+            self._middle = self.centre.value()
+        self.centre.setValue(self._middle + quarters / 4)
+        if not self._fine.isSliderDown():
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._fine.blockSignals(True)
+        self._fine.setValue(0)
+        self._fine.blockSignals(False)
 
     def _set_centre(self, column: float) -> None:
         if self._filling:
@@ -233,7 +246,8 @@ class GeometryPanel(Panel):
         self._session.centre = float(column)
         self._session.physics_changed.emit()
 
-    def _set_task(self, task: str) -> None:
+    def set_task(self, task: str) -> None:
+        """Say what happened to the image: 'denoise', 'deblur', 'inpaint' or 'super-resolution'."""
         self._session.task = task  # type: ignore[assignment]
         self._store_image()
 
@@ -251,7 +265,8 @@ class GeometryPanel(Panel):
             "super-resolution": {"factor": self._factor.value()},
             "inpaint": kept,
         }
-        self._session.physics = given.get(task, {})
+        model = self.noise.model()
+        self._session.physics = {**given.get(task, {}), **({"noise": model} if model else {})}
         self._session.physics_changed.emit()
 
     def _ask_mask(self) -> None:
@@ -261,8 +276,13 @@ class GeometryPanel(Panel):
 
     def set_mask(self, path: Path) -> None:
         """Take a file as the mask of known pixels."""
-        self._session.physics = {"mask": str(path)}
+        self._session.physics = {**self._session.physics, "mask": str(path)}
         self._session.physics_changed.emit()
+
+    def show_noise(self, sigma: float) -> None:
+        """Take Gaussian noise of a standard deviation."""
+        self.noise.show_model({"name": "gaussian", "sigma": sigma})
+        self._store_image()
 
     def _make_scan(self) -> None:
         measurement = self._session.measurement

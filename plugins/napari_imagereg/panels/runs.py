@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHeaderView,
     QInputDialog,
+    QMenu,
     QPushButton,
     QSlider,
     QTableWidget,
@@ -21,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from imagereg.errors import UsageError
 from napari_imagereg.compare import MODES, Comparison, profile
-from napari_imagereg.panels.base import Panel
+from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Run, Session
 
@@ -35,6 +36,7 @@ COLUMNS = {
     "resid.": "residual, ||A x - y|| / ||y||",
     "PSNR": "peak signal to noise in dB, where the truth is known",
 }
+METHOD, PSNR = (list(COLUMNS).index(name) for name in ("method", "PSNR"))
 
 
 class RunsPanel(Panel):
@@ -42,6 +44,7 @@ class RunsPanel(Panel):
 
     reopen = Signal(int)
     export = Signal(int)
+    copy = Signal(int, str)
     failed = Signal(str)
 
     def __init__(self, session: Session, viewer: Any, parent: QWidget | None = None) -> None:
@@ -58,21 +61,21 @@ class RunsPanel(Panel):
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.table.setMinimumHeight(96)
-        self.table.setMaximumHeight(150)
+        # Names of methods give way, so that no figure is cut off.
+        self.table.horizontalHeader().setSectionResizeMode(METHOD, QHeaderView.ResizeMode.Stretch)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.table.setToolTip("Double-click a run to see its image alone.")
+        self.table.cellDoubleClicked.connect(lambda *_: self.show_alone())
         self.layout_.addWidget(self.table)
         buttons = []
         for text, tip, call in (
             ("A", "Tag as A.", lambda: self._tag("A")),
             ("B", "Tag as B.", lambda: self._tag("B")),
             ("Reopen", "Put this run's parameters back into the form.", lambda: self._emit(self.reopen)),
-            (
-                "Export\N{HORIZONTAL ELLIPSIS}",
-                "Write this image with its recipe.",
-                lambda: self._emit(self.export),
-            ),
-            ("Rename\N{HORIZONTAL ELLIPSIS}", "Give this run and its layer a name.", self._ask_name),
-            ("Delete", "Forget this run and remove its layer.", self._delete),
+            ("Export", "Write this image with its recipe.", lambda: self._emit(self.export)),
+            ("Rename", "Give this run and its layer a name.", self._ask_name),
+            ("Delete", "Forget this run and remove its layer.", self.delete),
         ):
             button = QPushButton(text)
             button.setToolTip(tip)
@@ -80,8 +83,14 @@ class RunsPanel(Panel):
             if len(text) == 1:
                 button.setMaximumWidth(30)
             buttons.append(button)
+        copy = QPushButton("Copy as")
+        copy.setToolTip("Put on the clipboard what makes exactly this image, outside the viewer.")
+        menu = QMenu(copy)
+        for form in ("CLI", "Python", "YAML"):
+            menu.addAction(form).triggered.connect(lambda _=False, form=form: self._emit(self.copy, form))
+        copy.setMenu(menu)
         self.row(*buttons[:4])
-        self.row(*buttons[4:])
+        self.row(copy, *buttons[4:])
         self._mode = QComboBox()
         self._mode.addItems(list(MODES))
         self._mode.setToolTip("How A and B are shown against each other.")
@@ -101,7 +110,10 @@ class RunsPanel(Panel):
         self._swipe.valueChanged.connect(lambda value: self.comparison.swipe(value / 100))
         self._swipe.hide()
         self.layout_.addWidget(self._swipe)
-        self.profile_plot = Plot(shared=True, log=False)
+        self._said = note()
+        self._said.hide()
+        self.layout_.addWidget(self._said)
+        self.profile_plot = Plot(shared=True, log=False, values=False)
         self.profile_plot.hide()
         self.layout_.addWidget(self.profile_plot)
         self.listen(session.runs_changed, self.refresh)
@@ -111,6 +123,8 @@ class RunsPanel(Panel):
         """Show the session's runs, the newest first."""
         from imagereg.methods.registry import methods
 
+        chosen = self._chosen()
+        self.table.clearSelection()
         self.table.setRowCount(len(self._session.runs))
         for row, run in enumerate(reversed(self._session.runs)):
             main = methods()[run.method].main if run.method in methods() else ""
@@ -128,16 +142,39 @@ class RunsPanel(Panel):
             for column, text in enumerate(cells):
                 item = QTableWidgetItem(text)
                 item.setData(Qt.ItemDataRole.UserRole, run.number)
+                item.setToolTip(run.title)
                 self.table.setItem(row, column, item)
-        self.set_state(f"{len(self._session.runs)}" if self._session.runs else "")
+            if run.number == chosen:
+                # New runs come in above: the choice stays with its run.
+                self.table.selectRow(row)
+        self.table.setColumnHidden(PSNR, not any("psnr" in run.metrics for run in self._session.runs))
+        lines = min(max(len(self._session.runs), 1), 6)
+        self.table.setFixedHeight(self.table.horizontalHeader().sizeHint().height() + 22 * lines + 6)
+        self.set_state(f"{len(self._session.runs)}" if self._session.runs else "none yet")
 
     def selected(self) -> Run | None:
         """The chosen run, or the newest."""
+        number = self._chosen()
+        runs = self._session.runs
+        return next((run for run in runs if run.number == number), runs[-1] if runs else None)
+
+    def _chosen(self) -> int | None:
         rows = self.table.selectionModel().selectedRows() if self.table.selectionModel() else []
-        if rows:
-            number = self.table.item(rows[0].row(), 0).data(Qt.ItemDataRole.UserRole)
-            return next((run for run in self._session.runs if run.number == number), None)
-        return self._session.runs[-1] if self._session.runs else None
+        item = self.table.item(rows[0].row(), 0) if rows else None
+        return None if item is None else int(item.data(Qt.ItemDataRole.UserRole))
+
+    def show_alone(self) -> None:
+        """Show the chosen run's image and hide those of the other runs."""
+        chosen = self.selected()
+        if chosen is None:
+            return
+        self._leave()
+        for run in self._session.runs:
+            layer = self._layer(run)
+            if layer is not None:
+                layer.visible = run.number == chosen.number
+                if layer.visible:
+                    self._viewer.layers.selection.active = layer
 
     def compare(self, mode: str) -> None:
         """Show A against B in a mode."""
@@ -155,13 +192,15 @@ class RunsPanel(Panel):
             return
         line = self._line(layer)
         self.profile_plot.clear()
+        self.profile_plot.axis = "pixels along the line"
         for run in runs:
             shown = self._layer(run)
             if shown is not None:
                 picture = np.asarray(shown.data)
                 picture = picture if picture.ndim == 2 else picture[picture.shape[0] // 2]
                 distance, values = profile(picture, tuple(line[0]), tuple(line[1]))
-                self.profile_plot.set_curve(shown.name, list(distance), list(values))
+                name = f"{run.tag}: {shown.name}" if run.tag else shown.name
+                self.profile_plot.set_curve(name, list(distance), list(values))
         self.profile_plot.show()
 
     def _line(self, layer: Any) -> Any:
@@ -186,10 +225,10 @@ class RunsPanel(Panel):
             self._session.update_run(run.number, tag=tag)
             self._compare()
 
-    def _emit(self, signal: Any) -> None:
+    def _emit(self, signal: Any, *more: str) -> None:
         run = self.selected()
         if run is not None:
-            signal.emit(run.number)
+            signal.emit(run.number, *more)
 
     def _ask_name(self) -> None:
         run = self.selected()
@@ -207,26 +246,33 @@ class RunsPanel(Panel):
             layer.name = name
         self._session.update_run(number, name=name)
 
-    def _delete(self) -> None:
+    def delete(self) -> None:
+        """Forget the chosen run and remove its layer."""
         run = self.selected()
         if run is None:
             return
-        self.comparison.clear()
-        self._mode.setCurrentText("off")
+        self._leave()
         if run.layer in self._viewer.layers:
             self._viewer.layers.remove(run.layer)
         self._session.remove_run(run.number)
+
+    def _leave(self) -> None:
+        """Leave the comparison."""
+        self.comparison.clear()
+        self._mode.setCurrentText("off")
+        self._swipe.hide()
+        self._said.hide()
 
     def _compare(self) -> None:
         mode: Any = self._mode.currentText()
         first, second = self._session.tagged("A"), self._session.tagged("B")
         layers = [self._layer(run) for run in (first, second) if run is not None]
         if mode != "off" and (len(layers) < 2 or None in layers):
-            self.comparison.clear()
-            self._mode.setCurrentText("off")
+            self._leave()
             self.failed.emit("tag two runs as A and B to compare them.")
             return
         self._swipe.setVisible(mode == "swipe")
+        self._said.hide()
         try:
             self.comparison.show(
                 mode, *(layers if len(layers) == 2 else (None, None)), lock=self._lock.isChecked()
@@ -235,6 +281,8 @@ class RunsPanel(Panel):
             self._mode.setCurrentText("off")
             self._swipe.hide()
             self.failed.emit(str(error))
+        self._said.setText(self.comparison.legend)
+        self._said.setVisible(bool(self.comparison.legend))
 
     def _layer(self, run: Run) -> Any:
         return self._viewer.layers[run.layer] if run.layer in self._viewer.layers else None

@@ -75,6 +75,12 @@ class StepsPanel(Panel):
                 action.triggered.connect(lambda _=False, name=name: self._add(name))
         self._count()
 
+    def choose(self, name: str) -> None:
+        """Choose a step of the list by name and show its parameters."""
+        for row in range(self._list.count()):
+            if self._list.item(row).data(Qt.ItemDataRole.UserRole)[0] == name:
+                self._list.setCurrentRow(row)
+
     def _add_item(self, name: str, values: dict[str, Any]) -> None:
         from imagereg.preprocessing import steps
 
@@ -136,6 +142,6 @@ class StepsPanel(Panel):
             self.look.emit(item.data(Qt.ItemDataRole.UserRole)[0])
 
     def _count(self) -> None:
-        line = max(20, self._list.sizeHintForRow(0))
-        self._list.setFixedHeight(8 + line * min(6, max(1, self._list.count())))
+        line = max(14, self._list.sizeHintForRow(0))
+        self._list.setFixedHeight(10 + line * min(6, max(1, self._list.count())))
         self.set_state(f"{len(self._session.steps)} on")

@@ -1,0 +1,160 @@
+"""Posterior samples by Langevin diffusion, with any denoiser as the prior."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from imagereg.methods.base import Needs, parameter
+from imagereg.methods.custom_denoiser import DenoiserMethod
+from imagereg.methods.scaling import measure
+
+if TYPE_CHECKING:
+    import torch
+
+    from imagereg.measurement import Measurement
+    from imagereg.solvers.base import State
+
+
+class Langevin(DenoiserMethod):
+    """x <- x - h grad U(x) + sqrt(2 h) n, U(x) = 1/2 ||(A x - y) / std||^2 + balance (-log p(x)).
+
+    The prior's score is that of a denoiser, grad log p(x) = (D(x, sigma) - x) / sigma^2 (Tweedie). The image
+    is the mean of the samples after the burn-in; their spread is its uncertainty. In Python,
+    `method("langevin").using(denoiser)` takes any denoiser(x, sigma) with x in [0, 1].
+    """
+
+    name: ClassVar[str] = "langevin"
+    title: ClassVar[str] = "Langevin sampling"
+    summary: ClassVar[str] = "samples the images that fit data and denoiser: mean, spread and intervals"
+    reference: ClassVar[str] = (
+        "R. Laumont et al., SIAM J. Imaging Sci. 15 (2022) 701, doi:10.1137/21M1406349 (PnP-ULA); "
+        "M. Pereyra, L. Vargas Mieles, K. Zygalakis, SIAM J. Imaging Sci. 13 (2020) 905, "
+        "doi:10.1137/19M1283719 (SK-ROCK)"
+    )
+    needs: ClassVar[Needs] = Needs(linear=True)
+    main: ClassVar[str] = "sigma"
+    copies: ClassVar[tuple[float, float]] = (4.0, 72.0)
+
+    denoiser: Literal["tv", "wavelet", "median", "nlm", "dncnn"] = parameter("wavelet", "The prior")
+    sigma: float = parameter(
+        0.05, "Noise level of the denoiser: more is smoother", gt=0, le=1, unit="image range", log=True
+    )
+    weights: str = parameter("", "File of the network's weights (dncnn), .npz or .safetensors")
+    samples: int = parameter(64, "Samples that are kept", ge=2, le=10_000)
+    burn_in: int = parameter(100, "Steps before the first sample", ge=0, le=1_000_000)
+    thinning: int = parameter(4, "Steps from one kept sample to the next", ge=1, le=10_000)
+    balance: float = parameter(
+        1.0, "How much the prior counts against the data", gt=0, le=1e4, log=True, level="advanced"
+    )
+    algorithm: Literal["skrock", "ula"] = parameter(
+        "skrock", "skrock: long stable steps; ula: plain Langevin", level="advanced"
+    )
+    stages: int = parameter(10, "Gradients of a step of skrock", ge=2, le=100, level="advanced")
+    step: float = parameter(
+        0.25, "Step over the largest stable one: shorter is less biased", gt=0, le=1, level="advanced"
+    )
+
+    def iterate(self, measurement: Measurement) -> Iterator[State]:
+        """One state a step: the chain itself while it burns in, then the mean so far with its spread."""
+        import torch
+        from deepinv.sampling.sampling_iterators import SKRockIterator, ULAIterator
+
+        from imagereg.choose.noise_level import noise_level
+        from imagereg.fidelities.least_squares import LeastSquares
+        from imagereg.priors.denoiser import DenoiserPrior
+        from imagereg.priors.denoisers import denoiser
+        from imagereg.solvers.base import State
+        from imagereg.solvers.problem import Problem
+        from imagereg.uncertainty.samples import Moments
+
+        began, physics, data = time.perf_counter(), measurement.physics, measurement.data
+        known = noise_level(measurement)
+        weights = known.std.square().reciprocal() * torch.ones_like(data)
+        problem = Problem(LeastSquares(data, weights), physics)
+        scaling = measure(problem)
+        low, span = scaling.darkest, scaling.span
+        chosen = self._custom or denoiser(self.denoiser, weights=self.weights)
+        prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + span)
+        likelihood, score = _Likelihood(weights), _Score(prior, span)
+        curvature = largest_curvature(physics, weights, scaling.image)
+        curvature += self.balance / (self.sigma * float(span.min())) ** 2
+        settings = {"alpha": self.balance, "sigma": self.sigma}
+        if self.algorithm == "ula":
+            step = self.step / curvature
+            chain = ULAIterator({**settings, "step_size": step})
+        else:
+            eta = 0.05
+            stable = (self.stages - 0.5) ** 2 * (2 - 4 / 3 * eta) - 1.5
+            step = self.step * stable / curvature
+            more = {"step_size": step, "inner_iter": self.stages, "eta": eta}
+            chain = SKRockIterator({**settings, **more})
+        notes = (f"The likelihood has a {known.how}.",)
+        moments, kept = Moments(), []
+        x, total = {"x": scaling.image}, self.burn_in + self.samples * self.thinning
+        for iteration in range(1, total + 1):
+            with torch.no_grad():
+                x = chain(x, data, physics, likelihood, score, iteration)
+            burning = iteration <= self.burn_in
+            if not burning:
+                moments.add(x["x"])
+                if (iteration - self.burn_in) % self.thinning == 0:
+                    kept.append(x["x"].clone())
+            last = iteration == total
+            image = x["x"] if burning else moments.mean
+            memory: dict[str, Any] = {"image": image}
+            if moments.count > 1:
+                memory["uncertainty"] = {"mean": moments.mean, "std": moments.std}
+            if last:
+                memory["uncertainty"] |= {
+                    "samples": torch.stack(kept),
+                    "meaning": f"Langevin samples, {len(kept)} kept",
+                }
+            yield State(
+                image,
+                iteration,
+                total,
+                time.perf_counter() - began,
+                phase="burn-in" if burning else "",
+                finished=f"{len(kept)} samples" if last else "",
+                notes=notes,
+                memory=memory,
+                problem=problem,
+            )
+
+
+class _Likelihood:
+    """Gradient of 1/2 ||(A x - y) / std||^2, in the form that deepinv's samplers ask for."""
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+
+    def grad(self, x: torch.Tensor, y: torch.Tensor, physics: Any) -> torch.Tensor:
+        back: torch.Tensor = physics.A_adjoint(self.weights * (physics.A(x) - y))
+        return back
+
+
+class _Score:
+    """Gradient of -log p in the units of the image: (x - D(x)) / (sigma span)^2."""
+
+    def __init__(self, prior: Any, span: torch.Tensor) -> None:
+        self.prior, self.span = prior, span
+
+    def grad(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        smooth: torch.Tensor = self.prior.denoise(x, sigma)
+        return (x - smooth) / (sigma * self.span).square()
+
+
+def largest_curvature(physics: Any, weights: torch.Tensor, like: torch.Tensor, steps: int = 20) -> float:
+    """||A^T W A||, by power iteration from a start that repeats, 2 % more for what it falls short of."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
+    largest = 1.0
+    with torch.no_grad():
+        for _ in range(steps):
+            x = physics.A_adjoint(weights * physics.A(x / x.norm()))
+            largest = float(x.norm())
+    return 1.02 * largest

@@ -1,0 +1,1 @@
+"""How sure an image is: samples, intervals, their coverage, and calibration with a guarantee."""

@@ -1,0 +1,155 @@
+"""A spread for any method: the method again and again, on resampled data or with other random numbers.
+
+* `bootstrap` of a scan: its views, drawn with replacement. It assumes that views are exchangeable, and
+  shows what the image owes to the views that happened to be taken as well as to their noise.
+* `noise` (and `bootstrap` of images): y* = A x + noise, x being the image found, so the part of the error
+  that is due to the noise. What regularisation flattens, it flattens in every run: the bias is not seen.
+* `seeds`: the same data, other random numbers of the method.
+
+References
+----------
+B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), doi:10.1201/9780429246593.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from imagereg.errors import UsageError
+from imagereg.uncertainty.samples import Moments
+
+if TYPE_CHECKING:
+    from imagereg.measurement import Measurement
+    from imagereg.solvers.base import State
+
+
+class Iterable(Protocol):
+    """What is run: a method."""
+
+    def iterate(self, measurement: Measurement) -> Iterator[State]:
+        """The states of a run."""
+        ...
+
+
+def kind_of(source: str, measurement: Measurement) -> str:
+    """'views', 'noise' or 'seeds': what a source means for a measurement."""
+    if source != "bootstrap":
+        return source
+    return "views" if measurement.geometry is not None else "noise"
+
+
+def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, seed: int) -> Iterator[State]:
+    """The method's own states, then `runs` more runs; the last state knows the spread.
+
+    States of the further runs have the phase 'run k of n' and the image found first; iterations go on
+    counting. The last state is that of the first run with
+    `memory["uncertainty"] = {"mean", "std", "samples", "meaning"}`.
+
+    Parameters
+    ----------
+    measurement : ready.
+    source : 'bootstrap', 'noise' or 'seeds'.
+    runs : number of samples.
+    seed : of the resampling; run k has seed + k for the method's own random numbers.
+
+    Raises
+    ------
+    UsageError
+        When the source does not fit the measurement.
+    """
+    kind = kind_of(source, measurement)
+    last: State | None = None
+    for last in method.iterate(measurement):
+        more = None if last.total is None else last.total * (runs + 1)
+        yield replace(last, total=more, finished="")
+    if last is None:
+        return
+    image, each, seconds = last.image.detach(), last.total or last.iteration, last.seconds
+    moments, samples = Moments(), []
+    draws = _Draws(measurement, image, kind, seed)
+    for k in range(1, runs + 1):
+        again: State | None = None
+        part = draws.next()
+        torch.manual_seed(seed + k)
+        for again in method.iterate(part):
+            known = {} if moments.count < 2 else {"uncertainty": {"mean": moments.mean, "std": moments.std}}
+            yield replace(
+                last,
+                iteration=k * each + again.iteration,
+                total=each * (runs + 1),
+                seconds=seconds + again.seconds,
+                phase=f"run {k} of {runs},",
+                finished="",
+                memory={"image": image, **known},
+            )
+        if again is None:
+            raise UsageError("a run on resampled data gave no image: let it take at least one iteration.")
+        seconds += again.seconds
+        moments.add(again.image)
+        samples.append(again.image.detach())
+    spread = {
+        "mean": moments.mean,
+        "std": moments.std,
+        "samples": torch.stack(samples),
+        "meaning": f"{MEANINGS[kind]}, {runs} runs",
+    }
+    reason = last.finished or f"{last.iteration} iterations"
+    yield replace(last, seconds=seconds, finished=reason, memory={**last.memory, "uncertainty": spread})
+
+
+MEANINGS = {
+    "views": "bootstrap over views",
+    "noise": "bootstrap over the noise",
+    "seeds": "ensemble over seeds",
+}
+
+
+class _Draws:
+    """Resampled measurements, one after the other."""
+
+    def __init__(self, measurement: Measurement, image: torch.Tensor, kind: str, seed: int) -> None:
+        self.measurement, self.kind = measurement, kind
+        self.generator = torch.Generator().manual_seed(seed)
+        self.clean: torch.Tensor | None = None
+        self.std: torch.Tensor | None = None
+        if kind == "views":
+            views = 0 if measurement.geometry is None else measurement.geometry.views
+            if views < 4:
+                raise UsageError(
+                    f"a bootstrap over {views} views says nothing; take the source 'noise', or more views."
+                )
+        elif kind == "noise":
+            with torch.no_grad():
+                self.clean = measurement.physics.A(image)
+            if getattr(measurement.noise, "name", "") in ("poisson", "gamma"):
+                self.clean = self.clean.clamp_min(0.0)
+            if measurement.noise is None or not hasattr(measurement.noise, "sample"):
+                from imagereg.choose.noise_level import noise_level
+
+                self.std = noise_level(measurement).std
+
+    def next(self) -> Measurement:
+        """One more."""
+        from imagereg.choose.held_out import take_views
+
+        if self.kind == "views":
+            assert self.measurement.geometry is not None
+            views = self.measurement.geometry.views
+            drawn = torch.randint(views, (views,), generator=self.generator).sort().values
+            return take_views(self.measurement, drawn)
+        if self.kind == "noise":
+            return replace(self.measurement, data=self._noisy())
+        return self.measurement
+
+    def _noisy(self) -> Any:
+        clean = self.clean
+        assert clean is not None
+        seed = int(torch.randint(2**31 - 1, (1,), generator=self.generator))
+        if self.std is None:
+            return self.measurement.noise.sample(clean, seed=seed).to(clean.dtype)
+        white = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed), dtype=clean.dtype)
+        return clean + self.std * white.to(clean.device)

@@ -1,0 +1,67 @@
+"""What a method says of its own error, as images with a legend that says how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CALIBRATED = "calibrated: on images with known truth it held as often as it says"
+NOT_CALIBRATED = "not calibrated: read where it is large, not how large it is"
+ONLY_INTERVAL = "not calibrated itself: the interval is"
+UNKNOWN = "the method does not say whether it is calibrated"
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """One image beside the result.
+
+    Attributes
+    ----------
+    name : 'std', 'mean', 'lower', 'upper' or 'width'.
+    image : in the layout of the state's image.
+    legend : what it means, in one line.
+    calibrated : None where the method does not say.
+    """
+
+    name: str
+    image: Any
+    legend: str
+    calibrated: bool | None = None
+
+
+def offers(memory: Mapping[str, Any]) -> tuple[Offer, ...]:
+    """The images of uncertainty in a last state's memory, in the order in which they are shown.
+
+    They lie in `memory["uncertainty"]` or beside the image: `std`, `mean`, and the interval `lower` to
+    `upper` that holds the truth with probability `level`; `calibrated` and `meaning` tell about all of them.
+    The `guarantee` of a calibration is about the interval, and its legend says it.
+    """
+    inner = memory.get("uncertainty")
+    held: Mapping[str, Any] = {**memory, **inner} if isinstance(inner, Mapping) else memory
+    known = held.get("calibrated")
+    calibrated = None if known is None else bool(known)
+    trust = {True: CALIBRATED, False: NOT_CALIBRATED, None: UNKNOWN}[calibrated]
+    source = f" ({held['meaning']})" if held.get("meaning") else ""
+    guarantee = str(held.get("guarantee") or "") if calibrated else ""
+
+    def offer(name: str, image: Any, what: str) -> Offer:
+        of_interval = name in ("width", "lower", "upper")
+        if not guarantee:
+            return Offer(name, image, f"{what}{source}; {trust}", calibrated)
+        said = f"calibrated: {guarantee}" if of_interval else ONLY_INTERVAL
+        return Offer(name, image, f"{what}{source}; {said}", of_interval)
+
+    found = []
+    if held.get("std") is not None:
+        found.append(offer("std", held["std"], "standard deviation of each pixel, in the image's unit"))
+    if held.get("mean") is not None:
+        found.append(offer("mean", held["mean"], "mean of the images that fit the data"))
+    lower, upper = held.get("lower"), held.get("upper")
+    if lower is not None and upper is not None:
+        level = held.get("level")
+        of = f"{float(level):.0%} interval" if level is not None else "interval"
+        found.append(offer("width", upper - lower, f"width of each pixel's {of}"))
+        found.append(offer("lower", lower, f"lower end of each pixel's {of}"))
+        found.append(offer("upper", upper, f"upper end of each pixel's {of}"))
+    return tuple(found)
