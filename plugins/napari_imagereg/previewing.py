@@ -217,17 +217,18 @@ def preview_looks(
         seed=execution.seed,
         uncertainty=recipe.uncertainty,
     ):
-        now = time.monotonic()
-        complete = bool(state.finished) or stop.is_set()
-        if not complete and now - shown < EVERY:
-            continue
-        shown = now
+        # Asked once: a stop that comes while a look is drawn finds the next state.
+        stopped = stop.is_set()
+        complete = bool(state.finished) or stopped
         if complete:
-            yield _last_look(ready, state, prepared, stop.is_set())
-        else:
+            yield _last_look(ready, state, prepared, stopped)
+            if stopped:
+                return
+            continue
+        now = time.monotonic()
+        if now - shown >= EVERY:
+            shown = now
             yield _look(ready, state, asker.ask(state))
-        if stop.is_set():
-            return
     if state is not None and not complete:
         # A method need not say that a state is its last.
         yield _last_look(ready, state, prepared, stop.is_set())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import tifffile
 from napari_imagereg import samples
 from napari_imagereg.layers import measurement_keywords
+from napari_imagereg.previewing import preview_looks
 
 from imagereg.geometry import ParallelBeam
 from imagereg.phantoms import simulate
@@ -179,6 +181,21 @@ def test_the_live_layer_may_be_deleted_while_it_runs(viewer: Any, workbench: Any
     viewer.layers.remove("preview")
     workbench.footer.keep_button.click()
     qtbot.waitUntil(lambda: len(workbench.session.runs) == 1, timeout=30000)
+
+
+def test_a_stop_while_a_look_is_drawn_still_ends_with_the_account(viewer: Any, workbench: Any) -> None:
+    use(workbench, open_small_scan(viewer))
+    session = workbench.session
+    session.choose_method("sirt")
+    session.set_parameters({"iterations": 400})
+    stop = threading.Event()
+    looks = preview_looks(session.recipe(), session.measurement, 0, stop)
+    first = next(looks)
+    stop.set()
+    *_, last = looks
+    assert not first.finished
+    assert "stopped" in last.finished
+    assert "sirt" in last.provenance["recipe"]
 
 
 def test_an_anisotropic_moved_layer_gives_a_result_in_its_place(
