@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from imagereg.cores import usable_cores
+
 
 class Row(NamedTuple):
     """One line of the report."""
@@ -24,8 +26,7 @@ def examine() -> list[Row]:
     from imagereg.provenance import versions
 
     rows = [Row(name, version, True) for name, version in versions().items()]
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    rows.append(Row("processor cores", str(threads), True))
+    rows.append(Row("processor cores", str(usable_cores()), True))
     rows.append(Row("memory", f"{total_memory() / 1e9:.1f} GB", True))
     free = shutil.disk_usage(Path.cwd()).free
     rows.append(Row("free disk here", f"{free / 1e9:.1f} GB", free > 1e9))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from imagereg.cores import usable_cores
 from imagereg.errors import UsageError
 from imagereg.execution.jobs import Job
 from imagereg.execution.plan import total_memory
@@ -49,7 +50,7 @@ class Processes:
         if workers < 1:
             raise UsageError(f"workers = {workers}: at least one is needed.")
         self.workers = workers
-        self.threads = threads or max(1, len(os.sched_getaffinity(0)) // workers)
+        self.threads = threads or max(1, usable_cores() // workers)
         self.memory = total_memory() // workers
 
     def run(self, jobs: Sequence[Job], *, overwrite: bool = False) -> Iterator[Report]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import imagereg
+from imagereg.cores import usable_cores
 from imagereg.io.lengths import long_name
 from imagereg.io.volume_writer import Header, VolumeWriter
 
 SMALLEST = 64
 """An axis is halved from level to level as long as it is longer than this."""
+
+MOST_THREADS = 8
+"""Chunks that are made at a time at most, so that their memory stays small."""
+
+Box = tuple[slice, ...]
 
 
 class OmeZarrWriter(VolumeWriter):
@@ -30,12 +37,16 @@ class OmeZarrWriter(VolumeWriter):
         self._arrays = [self._array(level, shape) for level, (shape, _) in enumerate(self._levels)]
 
     def _array(self, level: int, shape: tuple[int, ...]) -> Any:
+        from zarr.codecs import BloscCodec
+
         chunks = tuple(min(chunk, length) for chunk, length in zip(self.header.chunks, shape, strict=True))
         return self._group.create_array(
             str(level),
             shape=shape,
             chunks=chunks,
             dtype="float32",
+            # As small as Zstandard makes noisy images, several times quicker to write and to read.
+            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
             fill_value=0,
             dimension_names=list(self.header.axes.lower()),
         )
@@ -97,7 +108,8 @@ def attributes(header: Header, levels: list[tuple[tuple[int, ...], tuple[int, ..
 def halve(fine: Any, coarse: Any) -> None:
     """Fill a level with means over the voxels of the finer one, in pieces of about one chunk of that."""
     factors = tuple(math.ceil(f / c) for f, c in zip(fine.shape, coarse.shape, strict=True))
-    for there in boxes((0,) * coarse.ndim, coarse.shape, coarse.chunks):
+
+    def make(there: Box) -> None:
         shape = tuple(axis.stop - axis.start for axis in there)
         block = np.empty(shape, np.float32)
         for part in boxes((0,) * coarse.ndim, shape, tuple(math.ceil(n / 2) for n in shape)):
@@ -106,10 +118,27 @@ def halve(fine: Any, coarse: Any) -> None:
             block[part] = block_means(np.asarray(fine[source]), factors)
         coarse[there] = block
 
+    side_by_side(make, boxes((0,) * coarse.ndim, coarse.shape, coarse.chunks))
 
-def boxes(
-    start: tuple[int, ...], lengths: tuple[int, ...], chunks: tuple[int, ...]
-) -> Iterator[tuple[slice, ...]]:
+
+def side_by_side(make: Callable[[Box], None], pieces: Iterable[Box]) -> None:
+    """Call `make` for every piece, in threads; the first error is raised when none of them works any more.
+
+    Zarr writes the chunks of one assignment side by side too, but when one of them fails the others go on
+    behind the caller's back and make again the folder that has just been removed. So each call is to write
+    one chunk, and all calls are waited for here.
+    """
+    with ThreadPoolExecutor(min(MOST_THREADS, usable_cores())) as pool:
+        waiting = [pool.submit(make, piece) for piece in pieces]
+        try:
+            for one in waiting:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def boxes(start: tuple[int, ...], lengths: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Box]:
     """A box of these lengths from `start` on, cut where chunks meet."""
     ranges = []
     for first, length, chunk in zip(start, lengths, chunks, strict=True):
@@ -119,17 +148,16 @@ def boxes(
 
 
 def put(array: Any, start: int, slab: NDArray[np.float32]) -> None:
-    """Write a slab chunk by chunk.
-
-    Zarr writes the chunks of one assignment side by side, and when one of them fails the others go on behind
-    the caller's back and make again the folder that has just been removed.
-    """
+    """Write a slab chunk by chunk."""
     origin = (start, *(0 for _ in slab.shape[1:]))
-    for there in boxes(origin, slab.shape, array.chunks):
+
+    def store(there: Box) -> None:
         here = tuple(
             slice(axis.start - first, axis.stop - first) for axis, first in zip(there, origin, strict=True)
         )
         array[there] = slab[here]
+
+    side_by_side(store, boxes(origin, slab.shape, array.chunks))
 
 
 def block_means(values: NDArray[np.float32], factors: tuple[int, ...]) -> NDArray[np.float32]:
