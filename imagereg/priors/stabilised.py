@@ -1,4 +1,4 @@
-"""Changes of variable after which noise is about as large everywhere, and the score carried back."""
+"""Changes of variable after which noise is about as large everywhere."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ class Stabilised(Protocol):
     def unevenness(self, v: torch.Tensor) -> torch.Tensor:
         """The variance of the noise where v has the mean `v`, over the one that it shall have."""
 
-    def score(self, y: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-        """d log p(y) / dy from d log p(v) / dv: s_y = s_v T'(y) + T''(y) / T'(y)."""
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -44,10 +41,6 @@ class Identity:
     def unevenness(self, v: torch.Tensor) -> torch.Tensor:
         """1."""
         return torch.ones_like(v)
-
-    def score(self, y: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-        """The same."""
-        return score
 
 
 @dataclass(frozen=True)
@@ -78,11 +71,6 @@ class SquareRoot:
         """Var v over the gain: 0 without light, 1 for many photons."""
         _, mean, variance = _square_roots_of_counts()
         return _between(v / self.gain**0.5, mean, variance)
-
-    def score(self, y: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-        """s_y = (s_v - 1 / v) 2 / v."""
-        v = self.to(y)
-        return (score - 1 / v) * 2 / v
 
 
 @cache
@@ -128,10 +116,6 @@ class Logarithm:
     def unevenness(self, v: torch.Tensor) -> torch.Tensor:
         """1."""
         return torch.ones_like(v)
-
-    def score(self, y: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-        """s_y = (s_v - 1) / y."""
-        return (score - 1) / y.clamp_min(self.floor)
 
 
 FLOOR = 1 / 255
