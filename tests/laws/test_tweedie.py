@@ -11,7 +11,7 @@ from scipy import stats
 from imagereg.choose.noise_kind import noise_kind
 from imagereg.errors import UsageError
 from imagereg.physics.noise import GammaNoise, GaussianNoise, PoissonNoise
-from imagereg.priors.stabilised import Logarithm, SquareRoot, for_noise
+from imagereg.priors.stabilised import SquareRoot, for_noise
 from imagereg.priors.tweedie import (
     gamma_mean,
     gaussian_mean,
