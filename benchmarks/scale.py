@@ -1,6 +1,6 @@
 """Whole scans from file to OME-Zarr: slices a second, memory, bytes, workers.
 
-    python benchmarks/scale.py [--rows 512] [--tv-rows 16] [--folder DIR] [--out FILE] [--only PART ...]
+    python benchmarks/scale.py [--rows 512] [--tv-rows 64] [--folder DIR] [--out FILE] [--only PART ...]
 
 A raw scan of `rows` x 512^2 voxels, 360 views and 768 columns (uint16 counts, flats, darks) is made once: a
 foam of 16 slices, repeated and mirrored, noise anew in each row. `imagereg run` takes it from counts to
@@ -336,7 +336,7 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description="Whole scans from file to OME-Zarr")
     parser.add_argument("--rows", type=int, default=512)
-    parser.add_argument("--tv-rows", type=int, default=16)
+    parser.add_argument("--tv-rows", type=int, default=64)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "imagereg-scale")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scale.json")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))

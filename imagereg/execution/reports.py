@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from imagereg.errors import ImageregError
+from imagereg.errors import ImageregError, ResourceError
 from imagereg.execution.jobs import Job
 from imagereg.recipe import Recipe
 
@@ -26,6 +26,7 @@ class Report:
     fraction : how much of the job is done, 0 to 1.
     seconds : time that the job has taken.
     metrics : figures of the result, with 'done' and 'kept'.
+    code : exit code of the error, with 'failed'.
     """
 
     job: str
@@ -34,6 +35,7 @@ class Report:
     fraction: float = 0.0
     seconds: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    code: int = ImageregError.exit_code
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""
@@ -103,10 +105,12 @@ def perform(
                 told = now
                 yield Report(name, "progress", event.message, event.fraction or 0.0, now - began)
     except ImageregError as error:
-        yield Report(name, "failed", str(error), seconds=time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        yield Report(name, "failed", str(error), seconds=seconds, code=error.exit_code)
     except MemoryError:
         said = "out of memory; give it fewer workers, a smaller execution.slab or execution.memory"
-        yield Report(name, "failed", said, seconds=time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        yield Report(name, "failed", said, seconds=seconds, code=ResourceError.exit_code)
 
 
 class InProcess:

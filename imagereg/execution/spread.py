@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imagereg.errors import ImageregError, UsageError
+from imagereg.errors import ImageregError, ResourceError, UsageError
 from imagereg.execution.events import Clock, Event
 from imagereg.execution.jobs import Job
 from imagereg.execution.local import conclude, output_names
 from imagereg.execution.parted import run_parted
 from imagereg.execution.processes import Processes
-from imagereg.execution.reports import Executor
+from imagereg.execution.reports import Executor, Report
 from imagereg.execution.work import Work, begin
 from imagereg.recipe import Recipe
 
@@ -49,18 +49,20 @@ def run_spread(recipe: Recipe, executor: Executor, *, overwrite: bool = False) -
         ]
         yield clock.event("plan", str(work.plan), values={"slabs": len(slabs), "resumed": len(done)})
         parts = dict.fromkeys((job.name for job in jobs), 0.0)
-        failures: list[str] = []
+        failures: list[Report] = []
         for report in executor.run(jobs):
             parts[report.job] = report.fraction
             if report.kind == "failed":
-                failures.append(f"{report.job}: {report.message}")
+                failures.append(report)
             said = f"{report.job} {report.message or report.kind}"
             yield clock.of_workers(said, sum(parts.values()), len(done), len(slabs))
         clock.lap("reconstruct")
         if failures:
-            raise ImageregError(
-                f"{len(failures)} of {len(slabs)} slabs could not be done ({failures[0]}); the others are "
-                "kept, and the same command does the rest."
+            first = failures[0]
+            full = all(failure.code == ResourceError.exit_code for failure in failures)
+            raise (ResourceError if full else ImageregError)(
+                f"{len(failures)} of {len(slabs)} slabs could not be done ({first.job}: {first.message}); "
+                "the others are kept, and the same command does the rest."
             )
         yield from conclude(work, ledger, clock)
     finally:

@@ -57,12 +57,12 @@ def no_large_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
 
-def refused(recipe: Recipe, folder: Path, **limits: Any) -> list[str]:
+def refused(recipe: Recipe, folder: Path, *more: str, **limits: Any) -> list[str]:
     """Call the command line, which must end with a sentence and code 4; its words, to call it again."""
     list(run(recipe))  # also fills the caches of compiled kernels, which are files too
     path = Path(recipe.output.folder).parent / "recipe.yaml"
     path.write_text(recipe.to_yaml())
-    words = [sys.executable, "-m", "imagereg", "run", str(path), "--json", "-o", str(folder)]
+    words = [sys.executable, "-m", "imagereg", "run", str(path), "--json", "-o", str(folder), *more]
     failed = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, **limits)
     assert failed.returncode == 4, failed.stdout + failed.stderr
     assert "Traceback" not in failed.stderr
@@ -85,8 +85,9 @@ def test_a_limit_of_file_size(recipe: Recipe, tmp_path: Path) -> None:
     goes_on(words, tmp_path / "out", tmp_path / "whole", 8)
 
 
-def test_a_full_file_system(recipe: Recipe, tmp_path: Path, small_disk: Path) -> None:
-    words = refused(recipe, small_disk / "out")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_file_system(recipe: Recipe, tmp_path: Path, small_disk: Path, workers: str) -> None:
+    words = refused(recipe, small_disk / "out", "--workers", workers)
     kept = len(list((small_disk / "out" / ".partial").glob("slab-*.json")))
     assert kept >= 4
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
