@@ -184,3 +184,31 @@ def test_held_out_views_tell_the_coverage_without_a_truth(
     assert covered == sorted(covered)
     assert all(c >= a for c, a in zip(covered, found["without_spread"].values(), strict=True))
     assert (tmp_path / "views.png").exists()
+
+
+def test_the_factor_follows_measurements_of_another_kind(imagereg: Call, tmp_path: Path) -> None:
+    for seed in range(24):
+        write_scan(tmp_path / "pairs", f"scan{seed:02d}", seed, attenuation=0.15 + 0.005 * seed)
+    for seed in range(100, 112):
+        write_scan(tmp_path / "dense", f"scan{seed}", seed, attenuation=0.28)
+    recipe = recipe_in(tmp_path, tmp_path / "dense" / "measured" / "scan100.npz", runs=8)
+    words = ("calibrate", recipe, "--pairs", tmp_path / "pairs", "--shifted", tmp_path / "dense" / "measured")
+    done = imagereg(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    calibration = json.loads((tmp_path / "calibration.json").read_text())
+    assert calibration["rule"] == "lr_qr"
+    assert calibration["n"] == 24
+    factors = {}
+    recipe_in(tmp_path, tmp_path / "nowhere.npz", runs=8, calibration="calibration.json")
+    for name in ("scan100", "scan105"):
+        source = tmp_path / "dense" / "measured" / f"{name}.npz"
+        done = imagereg("run", recipe, "-o", name, "--set", f"input.path={source}")
+        assert done.returncode == 0, done.stderr
+        account = json.loads((tmp_path / name / "provenance.json").read_text())["uncertainty"]
+        assert account["calibrated"] is True
+        factors[name] = account["factor"]
+        truth = np.load(tmp_path / "dense" / "truth" / f"{name}.npy")
+        lower, upper = (tifffile.imread(tmp_path / name / f"{end}.tif") for end in ("lower", "upper"))
+        assert ((truth >= lower) & (truth <= upper)).mean() > 0.8
+    assert factors["scan100"] != factors["scan105"]
+    assert min(factors.values()) > 0
