@@ -302,8 +302,7 @@ def measure(
             keep({"what": f"FBP, one thread, {count} rows", **row})
     if "workers" in parts:
         for workers in (1, 2):
-            plain = recipe(scan, out, rows // 4, fbp, threads=1)
-            row = run_ours(folder, plain, rows // 4, workers)
+            row = run_ours(folder, recipe(scan, out, rows, fbp, threads=1), rows, workers)
             keep({"what": f"FBP, workers of one thread: {workers}", **row})
             # Slabs of half the rows, so that two workers have one each.
             plain = recipe(scan, out, tv_rows, tv, threads=1, slab=tv_rows // 2)

@@ -20,7 +20,7 @@ from imagereg.io.volume_writer import Header, VolumeWriter
 SMALLEST = 64
 """An axis is halved from level to level as long as it is longer than this."""
 
-MOST_THREADS = 8
+MOST_THREADS = 16
 """Chunks that are made at a time at most, so that their memory stays small."""
 
 Box = tuple[slice, ...]
