@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 import yaml
+from kept import Kept
 from rich.console import Console
 from rich.table import Table
 
@@ -289,25 +289,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="words of the faults' names")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, Any] = {"rows": []}
-    if arguments.out.exists():
-        kept = json.loads(arguments.out.read_text())
-
-    def keep(row: dict[str, Any]) -> None:
-        row = {key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()}
-        row["load_before"] = round(os.getloadavg()[0], 2)
-        kept["rows"] = [old for old in kept["rows"] if old["fault"] != row["fault"]] + [row]
-        arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
-
+    kept = Kept(arguments.out, "fault")
     names = [n for n in FAULTS if not arguments.only or any(word in n for word in arguments.only)]
     bench = Bench(arguments.folder)
     try:
-        measure(bench, names, keep)
+        measure(bench, names, kept.add)
     finally:
         bench.end_cluster()
     columns = ("finished", "ends", "lost", "seconds", "same_bytes", "load_before")
     table = Table("fault", *columns, title=f"{ROWS} slabs of TV, two workers, a fault after {AFTER} slabs")
-    for row in kept["rows"]:
+    for row in kept.rows:
         table.add_row(row["fault"], *(str(row.get(name, "")) for name in columns))
     Console(width=130).print(table)
 

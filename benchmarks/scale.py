@@ -20,10 +20,7 @@ steps resolved) is the difference between four small slabs and one large one in 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -35,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import Kept, cores
 from rich.console import Console
 from rich.table import Table
 
@@ -287,12 +285,11 @@ def measure(
     out = folder / "out"
     fbp = {"name": "fbp"}
     tv = {"name": "tv", "iterations": 50, "tolerance": 1e-12, "strength": 0.05}
-    cores = len(os.sched_getaffinity(0))
     if "fbp" in parts:
         run_ours(folder, recipe(scan, out, 8, fbp), 8)  # reads and compiles what is needed, once
         keep(
             {
-                "what": f"FBP, one process, {cores} threads",
+                "what": f"FBP, one process, {cores()} threads",
                 **run_ours(folder, recipe(scan, out, rows, fbp), rows),
             }
         )
@@ -319,16 +316,7 @@ def measure(
             keep({"what": f"FBP on Dask, workers: {int(row['workers'])}", **row})
     if "tv" in parts:
         row = run_ours(folder, recipe(scan, out, tv_rows, tv), tv_rows)
-        keep({"what": f"TV, 50 steps, {cores} threads", **row})
-
-
-def processor() -> str:
-    """The name of the processor, where the system tells."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        keep({"what": f"TV, 50 steps, {cores()} threads", **row})
 
 
 def main() -> None:
@@ -341,20 +329,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, Any] = {"rows": []}
-    if arguments.out.exists():
-        kept = json.loads(arguments.out.read_text())
-
-    def keep(row: dict[str, Any]) -> None:
-        row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        row["load_before"] = round(os.getloadavg()[0], 2)
-        kept["rows"] = [old for old in kept["rows"] if old["what"] != row["what"]] + [row]
-        row["cores"] = len(os.sched_getaffinity(0))
-        kept["machine"] = processor()
-        kept["scan"] = f"{VIEWS} views x {arguments.rows} rows x {COLUMNS} columns, uint16"
-        arguments.out.write_text(json.dumps(kept, indent=1) + "\n")
-
-    measure(arguments.folder, arguments.rows, arguments.tv_rows, tuple(arguments.only), keep)
+    scan = f"{VIEWS} views x {arguments.rows} rows x {COLUMNS} columns, uint16"
+    kept = Kept(arguments.out, "what", scan=scan)
+    measure(arguments.folder, arguments.rows, arguments.tv_rows, tuple(arguments.only), kept.add)
     names = (
         "rows",
         "seconds",
@@ -365,8 +342,8 @@ def main() -> None:
         "written_mb",
         "load_before",
     )
-    table = Table("what", *names, title=kept["scan"])
-    for row in kept["rows"]:
+    table = Table("what", *names, title=scan)
+    for row in kept.rows:
         table.add_row(row["what"], *(f"{row[name]:.5g}" if name in row else "" for name in names))
     Console(width=150).print(table)
 
