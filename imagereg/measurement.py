@@ -145,22 +145,30 @@ class Measurement:
             return int(shape[1]) if len(shape) == 3 else 1
         return int(shape[0]) if (self.axes or "ZYX"[-len(shape) :]).startswith("Z") else 1
 
-    def select(self, *, views: slice | None = None, rows: slice | None = None) -> Self:
-        """The part of the scan in some views and some rows (lazy data stay lazy until here).
+    def select(self, *, views: slice | None = None, rows: slice | None = None, lazy: bool = False) -> Self:
+        """The part of the scan in some views and some rows.
 
-        For images in frames, `rows` picks slices of the stack.
+        For images in frames, `rows` picks slices of the stack. With `lazy` lazy data are not read yet.
         """
+        from imagereg.io.lazy import window
+
+        def part(array: Any, *key: slice) -> Any:
+            return window(array, key) if lazy else array[key]
+
         views, rows = views or slice(None), rows or slice(None)
         shape = self.data.shape
         if self.geometry is None or not self.framed:
-            take: Any = (lambda a: a[rows]) if self.rows > 1 or not self.framed else (lambda a: a)
+            take: Any = (lambda a: part(a, rows)) if self.rows > 1 or not self.framed else (lambda a: a)
             return replace(
                 self, data=take(self.data), weights=_map(take, self.weights), truth=_map(take, self.truth)
             )
         geometry = self.geometry[views]
         if len(shape) == 2:
             return replace(
-                self, data=self.data[views], geometry=geometry, weights=_map(lambda a: a[views], self.weights)
+                self,
+                data=part(self.data, views),
+                geometry=geometry,
+                weights=_map(lambda a: a[views], self.weights),
             )
         picked = range(*rows.indices(shape[1]))
         if len(picked) == 0:
@@ -174,7 +182,7 @@ class Measurement:
         geometry = replace(geometry, rows=len(picked))
         return replace(
             self,
-            data=self.data[views, rows],
+            data=part(self.data, views, rows),
             geometry=geometry,
             flats=_map(lambda a: a[:, rows], self.flats),
             darks=_map(lambda a: a[:, rows], self.darks),

@@ -15,7 +15,7 @@ from imagereg.geometry import Volume
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
-    from imagereg.recipe import Recipe
+    from imagereg.recipe import Recipe, Uncertainty
 
 WIDEST = 32
 """Rows at a time at most: the projectors are fastest at 32 slices together, and a stop loses little."""
@@ -58,6 +58,13 @@ class Plan:
     available: int
     disk: int
     seconds: float | None = None
+
+    @property
+    def brief(self) -> str:
+        """Time and memory in a few words: 'about 2 s, 400 MB'."""
+        time = "" if self.seconds is None else f"about {_time(self.seconds)}, "
+        short = f" of {_bytes(self.available)}" if self.memory > self.available else ""
+        return f"{time}{_bytes(self.memory)}{short}"
 
     def __str__(self) -> str:
         rows = self.slabs[0].stop - self.slabs[0].start
@@ -125,16 +132,31 @@ def image_shape(measurement: Measurement, *, finer: int = 1) -> tuple[int, ...]:
     return (measurement.rows, *volume.shape)
 
 
-def probe(ready: Measurement, method: Method, times: float) -> float:
+def probe(ready: Measurement, method: Method, times: float, asked: Uncertainty | None = None) -> float:
     """Seconds that a method will take on so many times these rows, from one pass of A and its adjoint."""
+    return seconds_of(method, pass_seconds(ready), asked=asked) * times
+
+
+def pass_seconds(ready: Measurement) -> float:
+    """Seconds of one projection of a measurement that is ready, the mean of A and its adjoint."""
     physics = ready.physics
     physics.A_adjoint(ready.data)  # compiles the kernels
     began = time.perf_counter()
     image = physics.A_adjoint(ready.data)
     physics.A(image)
-    each = (time.perf_counter() - began) / 2
-    iterations = getattr(method, "iterations", 1)
-    return each * method.passes * iterations * times
+    return (time.perf_counter() - began) / 2
+
+
+def seconds_of(method: Method, each: float, *, asked: Uncertainty | None = None) -> float:
+    """Seconds of a method whose projections take `each`, with the runs that error bars ask for."""
+    runs = 1 if asked is None or asked.source == "method" else 1 + asked.runs
+    return each * method.passes * getattr(method, "iterations", 1) * runs
+
+
+def seconds_from_run(method: Method, seconds: float, iterations: int) -> float:
+    """Seconds of a method after a run on the same data with so many iterations."""
+    wanted = getattr(method, "iterations", None)
+    return seconds if wanted is None or iterations < 1 else seconds / iterations * wanted
 
 
 def _bytes(number: float) -> str:

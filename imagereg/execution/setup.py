@@ -30,18 +30,42 @@ def load(recipe: Recipe) -> Measurement:
     from imagereg.io import read
 
     chosen = recipe.input
-    measurement = read(chosen.path, format=chosen.format, **chosen.hints)
-    views = parse_slice(chosen.views) if chosen.views else None
-    rows = parse_slice(chosen.rows) if chosen.rows else None
-    if views is not None and measurement.geometry is None:
-        raise UsageError("input.views: the data are images and have no views; use input.rows for slices.")
-    if views is not None or rows is not None:
-        measurement = measurement.select(views=views, rows=rows)
+    measurement = part_of(
+        read(chosen.path, format=chosen.format, **chosen.hints), views=chosen.views, rows=chosen.rows
+    )
     if recipe.physics.noise is not None:
         from imagereg.physics.noise import noise_from_dict
 
         measurement = replace(measurement, noise=noise_from_dict(recipe.physics.noise))
     return with_grid(measurement, recipe)
+
+
+def part_of(measurement: Measurement, *, views: str | None, rows: str | None) -> Measurement:
+    """The views and rows that a recipe's input names, all of them where it names none; nothing is read.
+
+    Raises
+    ------
+    UsageError
+        When the text is no range, or selects nothing of the data.
+    """
+    try:
+        chosen = {
+            name: parse_slice(text) for name, text in (("views", views), ("rows", rows)) if text is not None
+        }
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    if "views" in chosen and measurement.geometry is None:
+        raise UsageError("input.views: the data are images and have no views; use input.rows for slices.")
+    if not chosen:
+        return measurement
+    shape = measurement.data.shape
+    rowed = measurement.geometry is not None and len(shape) == 3
+    lengths = {"views": shape[0], "rows": shape[1] if rowed else measurement.rows}
+    for name, taken in chosen.items():
+        if not range(lengths[name])[taken]:
+            text = views if name == "views" else rows
+            raise UsageError(f"input.{name}: {text} selects nothing of {lengths[name]} {name}.")
+    return measurement.select(lazy=True, **chosen)
 
 
 def with_grid(measurement: Measurement, recipe: Recipe) -> Measurement:

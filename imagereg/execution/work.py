@@ -92,7 +92,8 @@ class Work:
         few = part if part.coupled else part.select(rows=slice(0, min(part.rows, PROBED)))
         few = self.with_physics(replace(few, physics=None)) if few is not part else part
         ready = few.ready(device=self.device, dtype=getattr(torch, self.recipe.execution.precision))
-        return probe(ready, self.method, len(self.plan.slabs) * part.rows / few.rows)
+        times = len(self.plan.slabs) * part.rows / few.rows
+        return probe(ready, self.method, times, self.recipe.uncertainty)
 
 
 def begin(recipe: Recipe, clock: Clock, memory: int | None = None) -> Generator[Event, None, Work]:

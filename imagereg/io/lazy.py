@@ -212,6 +212,30 @@ class Fixed(LazyArray):
         return self.base[there]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Window(LazyArray):
+    """A part of a lazy array: one range of indices an axis."""
+
+    base: LazyArray
+    ranges: tuple[range, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.base.path)
+        object.__setattr__(self, "dtype", self.base.dtype)
+        object.__setattr__(self, "shape", tuple(map(len, self.ranges)))
+
+    def _fetch(self, box: Box) -> NDArray[Any]:
+        return self.base[tuple(_slice(of[part]) for of, part in zip(self.ranges, box, strict=True))]
+
+
+def window(array: Any, slices: Sequence[slice]) -> Any:
+    """`array[slices]`, lazy where it is lazy; further axes are taken whole."""
+    if not isinstance(array, LazyArray):
+        return array[tuple(slices)]
+    slices = (*slices, *(slice(None),) * (array.ndim - len(slices)))
+    return Window(array, tuple(range(n)[part] for n, part in zip(array.shape, slices, strict=True)))
+
+
 def transpose(array: Any, order: Sequence[int]) -> Any:
     """`array` with its axes in another order, lazy where it is lazy."""
     if tuple(order) == tuple(range(len(order))):
@@ -230,6 +254,12 @@ def pick(array: Any, indices: Any) -> Any:
 def fix(array: Any, axis: int, index: int = 0) -> Any:
     """`array` at one index of one axis, lazy where it is lazy."""
     return Fixed(array, axis, index) if isinstance(array, LazyArray) else array.take(index, axis=axis)
+
+
+def _slice(indices: range) -> slice:
+    """The slice that gives these indices."""
+    # A stop below 0 would count from the end.
+    return slice(indices.start, None if indices.stop < 0 else indices.stop, indices.step)
 
 
 def _forwards(index: slice, length: int) -> tuple[slice, slice]:

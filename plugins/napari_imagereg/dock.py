@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
+from napari_imagereg.estimating import Estimator
 from napari_imagereg.explorer import Explorer
 from napari_imagereg.help import KEYS, HelpDialog
 from napari_imagereg.jobs import Job, VolumeJob
@@ -32,9 +33,12 @@ from napari_imagereg.panels.method import MethodPanel
 from napari_imagereg.panels.preview import PreviewPanel
 from napari_imagereg.panels.runs import RunsPanel
 from napari_imagereg.panels.steps import StepsPanel
+from napari_imagereg.panels.trust import TrustPanel
+from napari_imagereg.probing import Prober
 from napari_imagereg.runner import Runner
 from napari_imagereg.session import session_of
 from napari_imagereg.settings import Settings
+from napari_imagereg.trusting import Examiner
 
 
 class Workbench(QWidget):
@@ -55,8 +59,12 @@ class Workbench(QWidget):
         self.method = MethodPanel(self.session)
         self.preview = PreviewPanel(self.session)
         self.runs = RunsPanel(self.session, napari_viewer)
+        self.trust = TrustPanel(self.session)
         self.footer = Footer()
         self.explorer = Explorer(self)
+        self.prober = Prober(self)
+        self.examiner = Examiner(self)
+        self.estimator = Estimator(self, self.explorer)
         self.runner = Runner(self.session, napari_viewer, self.footer, self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(2, 2, 2, 2)
@@ -66,7 +74,16 @@ class Workbench(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(2, 2, 8, 2)
         column.setSpacing(2)
-        for panel in (self.data, self.physics, self.steps, self.method, self.preview, self.runs):
+        self.panels = (
+            self.data,
+            self.physics,
+            self.steps,
+            self.method,
+            self.preview,
+            self.runs,
+            self.trust,
+        )
+        for panel in self.panels:
             column.addWidget(panel)
         column.addStretch()
         self.scroll_area = scroll = QScrollArea()
@@ -82,7 +99,7 @@ class Workbench(QWidget):
         line = QHBoxLayout()
         self._device = QComboBox()
         self._device.addItems(["auto", "cpu", "cuda"])
-        self._device.setCurrentText(self.session.device)
+        self._show_device()
         self._device.setToolTip("Where the work is done; auto takes a GPU where there is one.")
         self._device.activated.connect(lambda _: setattr(self.session, "device", self._device.currentText()))
         self._level = QComboBox()
@@ -104,22 +121,36 @@ class Workbench(QWidget):
         session, footer, explorer = self.session, self.footer, self.explorer
         for panel in (self.data, self.physics, self.runs):
             panel.failed.connect(self.fail)
-        self.physics.find_centre.connect(explorer.find_centre)
-        self.physics.sweep.connect(explorer.sweep)
-        self.physics.noise.estimate.connect(explorer.estimate_noise)
-        self.steps.look.connect(explorer.look_at_step)
+        self.physics.find_centre.connect(self.prober.find_centre)
+        self.physics.sweep.connect(self.prober.sweep)
+        self.physics.noise.estimate.connect(self.prober.estimate_noise)
+        self.steps.look.connect(self.prober.look_at_step)
         self.method.edited.connect(self.preview.edited)
-        self.method.suggest.connect(explorer.suggest)
-        self.method.sweep.connect(explorer.sweep_parameter)
+        self.method.suggest.connect(self.prober.suggest)
+        self.method.sweep.connect(self.prober.sweep_parameter)
         self.preview.listen(session.physics_changed, self.preview.edited)
         self.preview.listen(session.steps_changed, self.preview.edited)
         # What runs belongs to the data before.
         self.preview.listen(session.data_changed, explorer.cancel)
+        self.preview.listen(session.execution_changed, self._show_device)
+        for signal in (
+            session.data_changed,
+            session.physics_changed,
+            session.steps_changed,
+            session.method_changed,
+            session.execution_changed,
+        ):
+            self.preview.listen(signal, self.estimator.edited)
+        self.method.edited.connect(self.estimator.edited)
+        explorer.began.connect(self.estimator.give_way)
+        explorer.previewed.connect(self.estimator.learn)
         self.preview.wanted.connect(explorer.start_preview)
         self.preview.region_wanted.connect(explorer.show_region)
         self.runs.reopen.connect(self.reopen)
         self.runs.export.connect(self.export)
         self.runs.copy.connect(self.copy_run)
+        self.trust.residual.connect(self.examiner.show_residual)
+        self.trust.halves.connect(self.examiner.compare_halves)
         footer.keep.connect(explorer.job.stop_and_keep)
         footer.cancel.connect(self.cancel)
         footer.copy.connect(self.copy_as)
@@ -131,9 +162,8 @@ class Workbench(QWidget):
         self.data.recipe_dropped.connect(lambda path: self.open_recipe(Path(path)))
         explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
         self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
-        panels = (self.data, self.physics, self.steps, self.method, self.preview, self.runs)
-        heard = [panel.heard for panel in panels]
-        jobs, volume = (explorer.job, self.data.checker), self.runner.job
+        heard = [panel.heard for panel in self.panels]
+        jobs, volume = (explorer.job, self.data.checker, self.estimator.job), self.runner.job
         self.destroyed.connect(lambda: _release(heard, jobs, volume))
         calls = (
             explorer.start_preview,
@@ -148,6 +178,11 @@ class Workbench(QWidget):
             shortcut.activated.connect(call)
 
     # ------------------------------------------------------------------ small things
+    def _show_device(self) -> None:
+        if self._device.findText(self.session.device) < 0:
+            self._device.addItem(self.session.device)
+        self._device.setCurrentText(self.session.device)
+
     def set_level(self, level: str) -> None:
         """Show basic parameters only, or all."""
         self._level.setCurrentText(level)
@@ -165,8 +200,8 @@ class Workbench(QWidget):
         self.footer.show_error(sentence, resources=resources)
 
     def _use_cpu(self) -> None:
-        self._device.setCurrentText("cpu")
         self.session.device = "cpu"
+        self.session.execution_changed.emit()
         self._again()
 
     def _take_fewer_rows(self) -> None:
@@ -230,9 +265,12 @@ class Workbench(QWidget):
         """Restore everything that a recipe says: data, steps, physics, method."""
         try:
             recipe = Recipe.load(path)
-            if recipe.input.path.exists() and recipe.input.path != self.session.path:
-                self.data.open_path(recipe.input.path, **recipe.input.hints)
+            source = recipe.input
+            if source.path.exists() and source.path != self.session.path:
+                self.data.open_path(source.path, format=source.format, **source.hints)
             self.session.load(recipe)
+            if not source.path.exists():
+                self.fail(f"{source.path} is not there; all else of the recipe is taken.")
         except ImageregError as error:
             self.fail(str(error))
 
@@ -241,6 +279,7 @@ class Workbench(QWidget):
         run = next(run for run in self.session.runs if run.number == number)
         recipe = Recipe.parse(run.recipe)
         self.session.parameters[recipe.method.name] = recipe.method.parameters
+        self.session.presets.pop(recipe.method.name, None)
         self.session.method = recipe.method.name
         self.session.method_changed.emit()
 
@@ -279,6 +318,7 @@ class Workbench(QWidget):
         """End what runs: the preview is dropped, the volume is interrupted and can be gone on with."""
         self.explorer.job.cancel()
         self.data.checker.cancel()
+        self.estimator.end()
         self.runner.end()
 
     def showEvent(self, event: Any) -> None:

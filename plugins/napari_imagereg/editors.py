@@ -110,6 +110,7 @@ class NumberEditor(Editor):
         )
         self._spin.setKeyboardTracking(False)
         self._slider: QSlider | None = None
+        self._given: tuple[Any, Any] = (None, None)
         self.box.addWidget(self._tick)
         start = float(default) if isinstance(default, int | float) and default else 1.0
         if log:
@@ -137,6 +138,10 @@ class NumberEditor(Editor):
         """The number, or None where it is optional and switched off."""
         if self._optional and not self._tick.isChecked():
             return None
+        shown, given = self._given
+        if self._spin.value() == shown:
+            # A box shows so many digits within its bounds: what was given stays exact until it is moved.
+            return given
         return int(self._spin.value()) if self._whole else float(self._spin.value())
 
     def set_value(self, value: Any) -> None:
@@ -145,7 +150,10 @@ class NumberEditor(Editor):
             self._tick.setChecked(value is not None)
             self._enable(value is not None)
         if value is not None:
-            self._spin.setValue(int(value) if self._whole else float(value))
+            number = int(value) if self._whole else float(value)
+            self._given = (None, None)
+            self._spin.setValue(number)
+            self._given = (self._spin.value(), number)
 
     def _enable(self, on: bool) -> None:
         self._spin.setEnabled(on)

@@ -1,4 +1,4 @@
-"""What the workbench tries on one slice: previews, the centre, a step's effect, a suggested strength."""
+"""Work on one slice, one thing at a time: previews, live, and whatever else is started in their place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
@@ -16,13 +16,10 @@ from napari_imagereg.layers import (
     follow_name,
     image_keywords,
     look_at,
-    replace_layer,
-    show_sinogram,
 )
-from napari_imagereg.previewing import Look, before_and_after, noise_of, preview_looks
+from napari_imagereg.previewing import Look, preview_looks
 from napari_imagereg.region import LAYER, Region, region_of
-from napari_imagereg.suggest import Suggestion, suggestions
-from napari_imagereg.sweeping import Sweep, sweep_looks
+from napari_imagereg.uncertainty import legend_of
 
 if TYPE_CHECKING:
     from napari_imagereg.dock import Workbench
@@ -35,6 +32,9 @@ class Explorer(QObject):
 
     One thing at a time: what is started replaces what runs.
     """
+
+    began = Signal()
+    previewed = Signal(str, float, int)
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
@@ -62,7 +62,7 @@ class Explorer(QObject):
     # ------------------------------------------------------------------ preview
     def start_preview(self) -> None:
         """Reconstruct the slice of the preview with what the panels say; a running preview is replaced."""
-        found = self._question()
+        found = self.question()
         if found is None:
             return
         recipe, measurement = found
@@ -73,8 +73,9 @@ class Explorer(QObject):
         self.preview.begin()
         self.footer.set_busy(True)
         self.footer.show_progress(0.0, f"{recipe.method.name}\N{HORIZONTAL ELLIPSIS}")
-        row, limits, region = self.session.row, self._limits(), self._region()
-        self.job.start(lambda keep: preview_looks(recipe, measurement, row, keep, region=region, **limits))
+        row, limits = self.session.row, self.limits()
+        part: dict[str, Any] = {"region": self._region(), "file_row": self.session.row_of_file()}
+        self.job.start(lambda keep: preview_looks(recipe, measurement, row, keep, **part, **limits))
 
     def show_region(self, wanted: bool) -> None:
         """Bring the rectangle of the region in, or take it away."""
@@ -108,7 +109,7 @@ class Explorer(QObject):
             return None
         return region_of(layer, source, scan=scan)
 
-    def _question(self) -> tuple[Recipe, Any] | None:
+    def question(self) -> tuple[Recipe, Any] | None:
         """The recipe that the panels say and the data, or None where something is missing or wrong."""
         self.footer.show_error("")
         measurement = self.session.measurement
@@ -124,11 +125,13 @@ class Explorer(QObject):
             self.fail(str(error))
             return None
 
-    def _limits(self) -> dict[str, int]:
+    def limits(self) -> dict[str, Any]:
+        """The largest grid and the threads of work on one slice, as the user prefers."""
         return {"limit": self.settings.preview_size, "threads": self.settings.threads}
 
     def _take_over(self, looked: Any, finished: Any) -> None:
         """Send the job's values to these slots from now on."""
+        self.began.emit()
         for signal, slot in ((self.job.looked, looked), (self.job.finished, finished)):
             with contextlib.suppress(RuntimeError, TypeError):
                 signal.disconnect()
@@ -150,7 +153,7 @@ class Explorer(QObject):
         elif self._live in self.viewer.layers:
             self._live.data = look.image
             if not self._live.rgb:
-                self._live.contrast_limits = contrast(look.image)
+                self._live.contrastlimits = contrast(look.image)
 
     def _add_image(self, look: Look, name: str, **account: Any) -> Any:
         keywords = image_keywords(
@@ -197,6 +200,8 @@ class Explorer(QObject):
         name = f"{self.session.layer_name or 'data'} \N{BLACK RIGHT-POINTING SMALL TRIANGLE} {run.title}"
         layer = self._add_image(look, name, **look.provenance)
         self._drop_live()
+        if self._region() is None:
+            self.previewed.emit(run.method, look.seconds, look.iteration)
         follow_name(self.session, run.number, layer)
         self.preview.show_look(look)
         self._add_offers(look, name)
@@ -216,7 +221,7 @@ class Explorer(QObject):
             )
             colours = {} if offer.name in ("mean", "lower", "upper") else {"colormap": "viridis"}
             self.viewer.add_image(offer.image, **{**keywords, **colours, "visible": False})
-            self.preview.add_legend(f"{offer.name}: {offer.legend}.")
+        self.preview.show_legend(legend_of(look.offers))
 
     def _drop_live(self) -> None:
         live, self._live = self._live, None
@@ -226,143 +231,21 @@ class Explorer(QObject):
         if layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 
-    # ------------------------------------------------------------------ centre, steps, suggestion
-    def _small_job(self, text: str, work: Any, done: Any) -> None:
+    # ------------------------------------------------------------------ other work
+    def run_once(self, text: str, work: Any, done: Any) -> None:
         """Run one function in the job's thread and hand its value to `done`."""
         self.footer.show_error("")
-        self._long_job(text, lambda _: None, done)
+        self.follow(text, lambda _: None, done)
 
         def once(keep: Any) -> Any:
             yield work()
 
         self.job.start(once)
 
-    def _long_job(self, text: str, look: Any, done: Any) -> None:
-        """Make room for a job whose values go to `look`, and the last one to `done`."""
+    def follow(self, text: str, look: Any, done: Any) -> None:
+        """Make room for a job whose values go to `look`, and the last one to `done`; the caller starts it."""
         self.job.cancel()
         self._drop_live()
         self._take_over(look, done)
         self.footer.set_busy(True, can_keep=False)
         self.footer.show_progress(None, text)
-
-    def _steps_before_centre(self) -> list[Any]:
-        return [step for step in self.session.steps if "centre" not in step]
-
-    def find_centre(self) -> None:
-        """Find the centre of rotation from the data."""
-        from imagereg.preprocessing import find_centre
-
-        measurement, steps = self.session.measurement, self._steps_before_centre()
-        if measurement is None:
-            return
-        self._small_job(
-            "finding the centre of rotation",
-            lambda: find_centre(measurement, steps=tuple(steps)),
-            self.physics.show_estimate,
-        )
-
-    def estimate_noise(self) -> None:
-        """Find the standard deviation of the noise of the preview's slice."""
-        found = self._question()
-        if found is None:
-            return
-        recipe, measurement = found
-        row, limits = self.session.row, self._limits()
-        self._small_job(
-            "estimating the noise",
-            lambda: noise_of(recipe, measurement, row, **limits),
-            self.physics.show_noise,
-        )
-
-    def sweep(self, columns: list[float]) -> None:
-        """Reconstruct with the axis on several columns."""
-        from imagereg.preprocessing import centre_sweep
-
-        measurement, steps = self.session.measurement, self._steps_before_centre()
-        if measurement is None:
-            return
-        row = self.session.row if measurement.rows > 1 else None
-        self._small_job(
-            "reconstructing the sweep",
-            lambda: centre_sweep(measurement, columns, row=row, steps=tuple(steps)),
-            lambda pictures: self.physics.show_sweep(columns, pictures),
-        )
-
-    def look_at_step(self, name: str) -> None:
-        """Show the data before and after one step, and their difference."""
-        measurement = self.session.measurement
-        if measurement is None:
-            return
-        names = [next(iter(step)) for step in self.session.steps]
-        if name not in names:
-            self.fail(f"tick the step {name!r} first.")
-            return
-        place, steps, row = names.index(name), list(self.session.steps), self.session.row
-        source = self.data.source()
-
-        def work() -> Any:
-            return before_and_after(measurement, steps, place, row)
-
-        def show(pair: Any) -> None:
-            before, after = pair
-            where: dict[str, Any] = {}
-            if measurement.geometry is not None and len(measurement.data.shape) == 3:
-                where["translate"] = (0.0, row * measurement.geometry.row_edge, 0.0)
-                if source is not None:
-                    source.visible = False
-            for label, part in (("before", before), ("after", after)):
-                placed = where if part.data.ndim == 3 else {}
-                replace_layer(self.viewer, part, f"{name} {label}", part.data, source=source, **placed)
-            # Counts and line integrals have no difference.
-            if before.data.shape == after.data.shape and before.quantity == after.quantity:
-                change = after.data - before.data
-                span = max(map(abs, contrast(change)))
-                replace_layer(
-                    self.viewer,
-                    after,
-                    f"{name} difference",
-                    change,
-                    source=source,
-                    colormap="PiYG",
-                    contrast_limits=(-span, span),
-                    visible=False,
-                    **(where if after.data.ndim == 3 else {}),
-                )
-            show_sinogram(self.viewer, measurement, row)
-
-        self._small_job(f"running {name}", work, show)
-
-    def suggest(self, by: str = "automatic") -> None:
-        """Find the main parameter of the method from the data, on the preview's slice."""
-        found = self._question()
-        if found is None:
-            return
-        recipe, measurement = found
-        row, limits = self.session.row, self._limits()
-
-        def look(trial: Suggestion) -> None:
-            self.method.show_suggestion(trial)
-            self.footer.show_progress(None, f"{len(trial.tried)} trials of {trial.name}")
-
-        def show(chosen: Suggestion | None) -> None:
-            if chosen is not None:
-                self.method.show_suggestion(chosen)
-
-        self._long_job("choosing from the data", look, show)
-        self.job.start(lambda keep: suggestions(recipe, measurement, row, keep, by=by, **limits))
-
-    def sweep_parameter(self) -> None:
-        """Reconstruct the preview's slice with several values of the method's main parameter."""
-        found = self._question()
-        if found is None:
-            return
-        recipe, measurement = found
-        row, limits = self.session.row, self._limits()
-
-        def look(sweep: Sweep) -> None:
-            self.method.show_sweep(sweep)
-            self.footer.show_progress(None, f"{len(sweep.values)} pictures of {sweep.name}")
-
-        # Each look holds all pictures so far, the last one too.
-        self._long_job("reconstructing the sweep", look, lambda _: None)
-        self.job.start(lambda keep: sweep_looks(recipe, measurement, row, keep, **limits))

@@ -41,8 +41,17 @@ class ParameterForm(QWidget):
         self._message.hide()
         self._layout.addWidget(self._message)
 
-    def show_model(self, model: type[BaseModel], values: dict[str, Any] | None = None) -> None:
-        """Build the editors of a declaration and fill them with `values`, defaults for the rest."""
+    def show_model(
+        self,
+        model: type[BaseModel],
+        values: dict[str, Any] | None = None,
+        *,
+        preset: dict[str, Any] | None = None,
+    ) -> None:
+        """Build the editors of a declaration and fill them with `values`, defaults for the rest.
+
+        The values of a `preset` stand in for the defaults.
+        """
         for row in self._rows.values():
             self._layout.removeWidget(row)
             row.setParent(None)
@@ -50,7 +59,7 @@ class ParameterForm(QWidget):
         self._model = model
         self._rows = {}
         for position, (name, field) in enumerate(model.model_fields.items()):
-            row = _Row(name, field, self)
+            row = _Row(name, field, self, **({"preset": preset[name]} if preset and name in preset else {}))
             row.changed.connect(self._on_edit)
             self._rows[name] = row
             self._layout.insertWidget(position, row)
@@ -109,12 +118,13 @@ class _Row(QWidget):
 
     changed = Signal()
 
-    def __init__(self, name: str, field: FieldInfo, parent: QWidget) -> None:
+    def __init__(self, name: str, field: FieldInfo, parent: QWidget, **preset: Any) -> None:
         super().__init__(parent)
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         self.name = name
         self.level = str(extra.get("level", "basic"))
-        self._default = field.get_default(call_default_factory=True)
+        default = field.get_default(call_default_factory=True)
+        self._default = preset.get("preset", default)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -122,13 +132,14 @@ class _Row(QWidget):
         self._dot.setFixedWidth(10)
         # The viewer's style pads labels, which would cut the dot; orange is told apart by everybody.
         self._dot.setStyleSheet(f"padding: 0px; color: {CHANGED};")
-        self._dot.setToolTip("Changed: not the default.")
+        self._dot.setToolTip(f"Changed: not {'what the preset says' if preset else 'the default'}.")
         told = str(extra.get("unit", ""))
         unit = f" ({told})" if 0 < len(told) <= LONGEST_UNIT else ""
         label = QLabel(name.replace("_", " ") + unit)
         label.setMinimumWidth(96)
         label.setMaximumWidth(150)
-        tip = f"{field.description or name}\ndefault: {self._default}{' ' + told if told else ''}"
+        tip = f"{field.description or name}\ndefault: {default}{' ' + told if told else ''}"
+        tip += f"\npreset: {self._default}" if preset else ""
         self.editor = make_editor(field, self._default, log=bool(extra.get("log")))
         self.editor.set_value(self._default)
         self.editor.changed.connect(self._on_change)

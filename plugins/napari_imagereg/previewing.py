@@ -77,6 +77,7 @@ def prepare_slice(
     limit: int = 0,
     threads: int = 0,
     region: Region | None = None,
+    file_row: int | None = None,
 ) -> Prepared:
     """One row of what the recipe's steps make of the measurement, with its grid and physics.
 
@@ -84,8 +85,9 @@ def prepare_slice(
     ----------
     row : the row (slice); a coupled volume is taken whole.
     limit : at most `limit` squared voxels, on a coarser grid where there would be more; 0 for no limit.
-    threads : processor threads to use; 0 leaves one core to the GUI.
+    threads : processor threads to use where the recipe does not say; 0 leaves one core to the GUI.
     region : the part of the slice to take, where not all of it.
+    file_row : the row's number in the file, where the measurement is a part of it.
     """
     import torch
 
@@ -99,7 +101,7 @@ def prepare_slice(
 
         measurement = replace(measurement, noise=noise_from_dict(recipe.physics.noise))
     # One core stays with the GUI; sharing all of them makes both slower.
-    threads = threads or max(1, (os.cpu_count() or 2) - 1)
+    threads = recipe.execution.threads or threads or max(1, (os.cpu_count() or 2) - 1)
     use_threads(threads)
     steps = resolve_steps(measurement, recipe.steps()) if recipe.preprocess else []
     total = rows_after(steps, measurement.rows)
@@ -119,8 +121,9 @@ def prepare_slice(
         preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
         execution=recipe.execution.model_copy(update={"threads": threads}),
     )
-    if not alone and total == measurement.rows and not recipe.input.rows:
-        same = same.with_values({"input.rows": f"{row}:{row + 1}"})
+    if not alone and total == measurement.rows:
+        place = row if file_row is None else file_row
+        same = same.with_values({"input.rows": f"{place}:{place + 1}"})
     if part.volume is not None and part.volume != gridded.volume:
         grid = part.volume
         given = {"shape": list(grid.shape), "voxel": list(grid.edges), "centre": list(grid.centre)}
@@ -194,6 +197,7 @@ def preview_looks(
     limit: int = 0,
     threads: int = 0,
     region: Region | None = None,
+    file_row: int | None = None,
 ) -> Iterator[Look]:
     """Preprocess one row and reconstruct it, one look every `EVERY` seconds.
 
@@ -203,7 +207,9 @@ def preview_looks(
     from imagereg.engine import iterate
 
     began = time.perf_counter()
-    ready = prepare_slice(recipe, measurement, row, limit=limit, threads=threads, region=region)
+    ready = prepare_slice(
+        recipe, measurement, row, limit=limit, threads=threads, region=region, file_row=file_row
+    )
     recipe = ready.recipe
     prepared = time.perf_counter() - began
     execution = recipe.execution

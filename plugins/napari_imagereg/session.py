@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -13,7 +13,9 @@ from psygnal import Signal
 from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
 from imagereg.methods.registry import methods
-from imagereg.recipe import Recipe
+from imagereg.presets import load_preset
+from imagereg.recipe import Input, Recipe, parse_slice
+from napari_imagereg.history import History
 from napari_imagereg.wording import as_command, as_python
 
 Task = Literal["tomography", "denoise", "deblur", "inpaint", "super-resolution"]
@@ -26,49 +28,31 @@ TASKS: dict[Task, str] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One finished preview or volume, as the history shows it."""
+class Session(History):
+    """The state of one workbench: data, steps, method, runs. Every change is announced by a signal.
 
-    number: int
-    method: str
-    parameters: dict[str, Any]
-    iterations: int
-    seconds: float
-    residual: float | None
-    metrics: dict[str, float]
-    layer: str
-    recipe: str
-    finished: str = ""
-    tag: str = ""
-    name: str = ""
-
-    @property
-    def title(self) -> str:
-        """A layer's name: what was done, with its main parameter, or the name that the user gave."""
-        if self.name:
-            return self.name
-        main = methods()[self.method].main if self.method in methods() else ""
-        value = self.parameters.get(main)
-        detail = (
-            f" {main} {value:.3g}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-        )
-        return f"{self.method}{detail} #{self.number}"
-
-
-class Session:
-    """The state of one workbench: data, steps, method, runs. Every change is announced by a signal."""
+    Attributes
+    ----------
+    whole : the data as they were read.
+    measurement : the views and rows of them to work on.
+    output, execution : what a recipe says beyond the controls of the dock; it goes through as it came.
+    """
 
     data_changed = Signal()
     physics_changed = Signal()
     steps_changed = Signal()
     method_changed = Signal()
-    runs_changed = Signal()
+    execution_changed = Signal()
 
     def __init__(self) -> None:
+        super().__init__()
         self.task: Task = "tomography"
+        self.whole: Measurement | None = None
         self.measurement: Measurement | None = None
+        self.views: str | None = None
+        self.rows: str | None = None
         self.path: Path | None = None
+        self.format: str | None = None
         self.layer_name = ""
         self.hints: dict[str, Any] = {}
         self.centre: float | None = None
@@ -76,21 +60,24 @@ class Session:
         self.steps: list[dict[str, dict[str, Any]]] = []
         self.method = "fbp"
         self.parameters: dict[str, dict[str, Any]] = {}
+        self.presets: dict[str, str] = {}
         self.physics: dict[str, Any] = {}
         self.volume: dict[str, Any] | None = None
         self.row = 0
         self.device = "auto"
         self.slab: int | None = None
         self.execution: dict[str, Any] = {}
-        self.runs: list[Run] = []
-        self._count = 0
+        self.output: dict[str, Any] = {}
 
     # ------------------------------------------------------------------ data
     def take(self, measurement: Measurement, *, path: Path | None = None, layer: str = "") -> None:
         """Start over with a measurement: the task, the steps and the method that fit it."""
         from imagereg.preprocessing import default_steps, step_name
 
-        self.measurement, self.path, self.layer_name = measurement, path, layer
+        self.whole = self.measurement = measurement
+        self.path, self.layer_name = path, layer
+        self.views = self.rows = self.format = None
+        self.output.pop("folder", None)
         self.centre, self.volume, self.slab = None, None, None
         self.row = measurement.rows // 2
         # Masks and noise belong to one image; the blur and the factor of the task may be those of the next.
@@ -109,6 +96,36 @@ class Session:
         self.physics_changed.emit()
         self.steps_changed.emit()
         self.method_changed.emit()
+
+    def take_part(self, views: str | None, rows: str | None) -> None:
+        """Work on some views and rows of the data, written as in recipes; None for all of them.
+
+        Raises
+        ------
+        UsageError
+            When they select nothing; everything stays as it was.
+        """
+        from imagereg.execution.setup import part_of
+
+        if self.whole is None or (views, rows) == (self.views, self.rows):
+            return
+        at = self.row_of_file()
+        self.measurement = part_of(self.whole, views=views, rows=rows)
+        self.views, self.rows = views, rows
+        places = self._taken()
+        self.row = places.index(at) if at in places else len(places) // 2
+        self.data_changed.emit()
+        self.physics_changed.emit()
+        self.method_changed.emit()
+
+    def row_of_file(self, row: int | None = None) -> int:
+        """The number in the file of the preview's row, or of another row of the part that is taken."""
+        places, row = self._taken(), self.row if row is None else row
+        return places[row] if row < len(places) else row
+
+    def _taken(self) -> range:
+        rows = range(1 if self.whole is None else self.whole.rows)
+        return rows[parse_slice(self.rows)] if self.rows and len(rows) > 1 else rows
 
     # ------------------------------------------------------------------ method
     def fitting(self) -> dict[str, type[Method]]:
@@ -143,31 +160,49 @@ class Session:
         """The values that differ from the defaults, of the current method or another."""
         return dict(self.parameters.get(name or self.method, {}))
 
+    def preset_of(self, name: str | None = None) -> dict[str, Any]:
+        """The values that the preset of the current method or another gives; empty where there is none."""
+        name = name or self.method
+        preset = self.presets.get(name)
+        return {} if preset is None else dict(load_preset(preset, method=name).parameters)
+
     def set_parameters(self, values: dict[str, Any]) -> None:
         """Keep the current method's values."""
         self.parameters[self.method] = dict(values)
 
     # ------------------------------------------------------------------ recipe
-    def recipe(self, *, folder: Path | str = "out", rows: str | None = None) -> Recipe:
-        """The recipe that does what the workbench shows."""
+    def recipe(self, *, folder: Path | str | None = None) -> Recipe:
+        """The recipe that does what the workbench shows; `folder` goes before the one that it may know."""
         steps: list[Any] = [dict(step) for step in self.steps]
         if self.centre is not None:
-            steps = [step for step in steps if "centre" not in step]
-            steps.append({"centre": {"column": self.centre}})
+            at = [place for place, step in enumerate(steps) if "centre" in step]
+            for place in at:
+                steps[place] = {"centre": {**steps[place]["centre"], "column": self.centre}}
+            if not at:
+                steps.append({"centre": {"column": self.centre}})
         physics = {"kind": TASKS[self.task], **self.physics}
         if self.volume is not None:
             physics["volume"] = self.volume
-        source: dict[str, Any] = {"path": str(self.path or self.layer_name or "data"), "hints": self.hints}
-        if rows:
-            source["rows"] = rows
+        preset = self.presets.get(self.method)
+        output = {**self.output, **({} if folder is None else {"folder": str(folder)})}
         return Recipe.of_mapping(
             {
-                "input": source,
+                "input": {
+                    "path": str(self.path or self.layer_name or "data"),
+                    "format": self.format,
+                    "views": self.views,
+                    "rows": self.rows,
+                    "hints": self.hints,
+                },
                 "preprocess": steps,
                 "physics": physics,
-                "method": {"name": self.method, **self.parameters_of()},
+                "method": {
+                    "name": self.method,
+                    **({"preset": preset} if preset else {}),
+                    **self.parameters_of(),
+                },
                 **({"uncertainty": self.uncertainty} if self.uncertainty else {}),
-                "output": {"folder": str(folder)},
+                "output": output,
                 "execution": {
                     **self.execution,
                     "device": self.device,
@@ -178,14 +213,23 @@ class Session:
         )
 
     def load(self, recipe: Recipe) -> None:
-        """Show what a recipe says: the inverse of `recipe`."""
+        """Show what a recipe says: the inverse of `recipe`.
+
+        Where its file is missing, the rest is taken for the data that are open.
+        """
         from imagereg.io import read
         from imagereg.preprocessing import step_name
 
-        path = Path(recipe.input.path)
-        if path.exists():
-            self.hints = dict(recipe.input.hints)
-            self.take(read(path, format=recipe.input.format, **self.hints), path=path)
+        chosen = recipe.input
+        if chosen.path.exists() and not self.holds(chosen):
+            # The layer is that of the same file, read with other hints.
+            layer = self.layer_name if chosen.path == self.path else ""
+            self.take(read(chosen.path, format=chosen.format, **chosen.hints), path=chosen.path, layer=layer)
+        if chosen.path.exists() or self.whole is None:
+            self.path, self.format, self.hints = chosen.path, chosen.format, dict(chosen.hints)
+        if self.whole is None:
+            self.views, self.rows = chosen.views, chosen.rows
+        self.take_part(chosen.views, chosen.rows)
         self.centre = None
         self.steps = []
         for step in recipe.preprocess:
@@ -194,23 +238,38 @@ class Session:
             if name == "centre" and values.get("column") is not None:
                 self.centre = float(values["column"])
             self.steps.append({name: values})
-        kinds = {kind: task for task, kind in TASKS.items()}
-        self.task = kinds.get(recipe.physics.kind, self.task)
-        plain = recipe.physics.model_dump(mode="json", exclude_defaults=True)
-        self.volume = plain.pop("volume", None)
-        plain.pop("kind", None)
-        self.physics = plain
+        self._load_physics(recipe)
         self.method = recipe.method.name
-        self.parameters[self.method] = recipe.method.parameters
+        self.parameters[self.method] = dict(recipe.method.model_extra or {})
+        self.presets.pop(self.method, None)
+        if recipe.method.preset is not None:
+            self.presets[self.method] = recipe.method.preset
         asked = recipe.uncertainty
         self.uncertainty = {} if asked is None else asked.model_dump(mode="json", exclude_none=True)
+        self.output = recipe.output.model_dump(mode="json", exclude_defaults=True)
         self.device, self.slab = recipe.execution.device, recipe.execution.slab
-        # What has no control of its own (precision, seed, threads) goes through as it came.
         execution = recipe.execution.model_dump(mode="json", exclude_defaults=True)
         self.execution = {k: v for k, v in execution.items() if k not in ("device", "slab")}
         self.physics_changed.emit()
         self.steps_changed.emit()
         self.method_changed.emit()
+        self.execution_changed.emit()
+
+    def holds(self, source: Input) -> bool:
+        """Whether the data are those of a recipe's input, read in the same way."""
+        held = (self.path, self.format, self.hints)
+        return self.whole is not None and held == (source.path, source.format, source.hints)
+
+    def _load_physics(self, recipe: Recipe) -> None:
+        plain = recipe.physics.model_dump(mode="json", exclude_defaults=True)
+        kind = recipe.physics.kind
+        tasks = {kind: task for task, kind in TASKS.items()}
+        image = self.measurement is not None and self.measurement.geometry is None
+        # For images 'auto' is denoising, and stays 'auto' until another task is chosen.
+        self.task = "denoise" if kind == "auto" and image else tasks[kind]
+        self.volume = plain.pop("volume", None)
+        plain.pop("kind", None)
+        self.physics = plain if TASKS[self.task] == kind else {**plain, "kind": kind}
 
     def as_text(self, form: Literal["CLI", "Python", "YAML"], recipe: Recipe | None = None) -> str:
         """The recipe as a command line, a piece of Python, or itself."""
@@ -218,35 +277,6 @@ class Session:
         if form == "YAML":
             return recipe.to_yaml(header="imagereg recipe")
         return as_command(recipe) if form == "CLI" else as_python(recipe)
-
-    # ------------------------------------------------------------------ runs
-    def add_run(self, **facts: Any) -> Run:
-        """Enter a finished run in the history."""
-        self._count += 1
-        run = Run(number=self._count, **facts)
-        self.runs.append(run)
-        self.runs_changed.emit()
-        return run
-
-    def update_run(self, number: int, **facts: Any) -> None:
-        """Change what the history says of a run; a tag is taken from the run that had it."""
-        tag = facts.get("tag")
-        self.runs = [
-            replace(run, **facts)
-            if run.number == number
-            else (replace(run, tag="") if tag and run.tag == tag else run)
-            for run in self.runs
-        ]
-        self.runs_changed.emit()
-
-    def remove_run(self, number: int) -> None:
-        """Take a run out of the history."""
-        self.runs = [run for run in self.runs if run.number != number]
-        self.runs_changed.emit()
-
-    def tagged(self, tag: str) -> Run | None:
-        """The run that carries a tag."""
-        return next((run for run in self.runs if run.tag == tag), None)
 
 
 _sessions: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()

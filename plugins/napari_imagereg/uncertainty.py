@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,38 @@ class Offer:
     ----------
     name : 'std', 'mean', 'lower', 'upper' or 'width'.
     image : in the layout of the state's image.
-    legend : what it means, in one line.
+    meaning : what its values are.
+    trust : how far to trust them.
     calibrated : None where the method does not say.
+    source : what the spread comes from, where the method says.
     """
 
     name: str
     image: Any
-    legend: str
+    meaning: str
+    trust: str
     calibrated: bool | None = None
+    source: str = ""
+
+    @property
+    def legend(self) -> str:
+        """What the image means and how far to trust it, in one line."""
+        source = f" ({self.source})" if self.source else ""
+        return f"{self.meaning}{source}; {self.trust}"
+
+
+def legend_of(shown: Sequence[Offer]) -> str:
+    """What the images mean, one line each, and below them once what they have in common."""
+    lines = [f"{offer.name}: {offer.meaning}." for offer in shown]
+    lines += dict.fromkeys(f"From {offer.source}." for offer in shown if offer.source)
+    names: dict[str, list[str]] = {}
+    for offer in shown:
+        names.setdefault(offer.trust, []).append(offer.name)
+    for trust, those in names.items():
+        of = "" if len(names) == 1 else f"{', '.join(those)}: "
+        sentence = of + trust
+        lines.append(f"{sentence[:1].upper()}{sentence[1:]}.")
+    return "\n".join(lines)
 
 
 def offers(memory: Mapping[str, Any]) -> tuple[Offer, ...]:
@@ -42,15 +66,15 @@ def offers(memory: Mapping[str, Any]) -> tuple[Offer, ...]:
     known = held.get("calibrated")
     calibrated = None if known is None else bool(known)
     trust = {True: CALIBRATED, False: NOT_CALIBRATED, None: UNKNOWN}[calibrated]
-    source = f" ({held['meaning']})" if held.get("meaning") else ""
+    source = str(held.get("meaning") or "")
     guarantee = str(held.get("guarantee") or "") if calibrated else ""
 
     def offer(name: str, image: Any, what: str) -> Offer:
         of_interval = name in ("width", "lower", "upper")
         if not guarantee:
-            return Offer(name, image, f"{what}{source}; {trust}", calibrated)
+            return Offer(name, image, what, trust, calibrated, source)
         said = f"calibrated: {guarantee}" if of_interval else ONLY_INTERVAL
-        return Offer(name, image, f"{what}{source}; {said}", of_interval)
+        return Offer(name, image, what, said, of_interval, source)
 
     found = []
     if held.get("std") is not None:

@@ -35,7 +35,8 @@ class VolumeDialog(QDialog):
         form = QFormLayout(self)
         base = session.path.parent if session.path else Path.cwd()
         stem = session.path.stem if session.path else (session.layer_name or "data")
-        self._folder = QLineEdit(str(_free(base / f"{stem}-{session.method}")))
+        wanted = session.output.get("folder", base / f"{stem}-{session.method}")
+        self._folder = QLineEdit(str(_free(Path(wanted))))
         browse = QPushButton("Choose\N{HORIZONTAL ELLIPSIS}")
         browse.clicked.connect(self._browse)
         form.addRow("method", QLabel(f"{session.method} {_worded(session.parameters_of())}"))
@@ -94,9 +95,9 @@ def source_path(session: Session, folder: Path) -> Path:
     """
     if session.path is not None:
         return session.path
-    if session.measurement is None:
+    measurement = session.whole
+    if measurement is None:
         raise UsageError("open some data first.")
-    measurement = session.measurement
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f"{folder.name}.input.npz")
     arrays, hints = _as_arrays(measurement)

@@ -24,9 +24,15 @@ def as_command(recipe: Recipe) -> str:
         # A comma parts the parameters of a step, so lists go another way.
         lists = {key: value for key, value in values.items() if key not in plain}
         settings.update({f"preprocess.{name}.{key}": value for key, value in lists.items()})
-    for part in ("physics", "execution"):
-        chosen = getattr(recipe, part).model_dump(mode="json", exclude_defaults=True)
-        settings.update({f"{part}.{key}": value for key, value in chosen.items()})
+    if recipe.input.format is not None:
+        settings["input.format"] = recipe.input.format
+    for part in ("physics", "uncertainty", "output", "execution"):
+        section = getattr(recipe, part)
+        chosen = {} if section is None else section.model_dump(mode="json", exclude_defaults=True)
+        # The folder has an option of its own.
+        settings.update({f"{part}.{key}": value for key, value in chosen.items() if key != "folder"})
+    if recipe.uncertainty is not None:
+        settings["uncertainty.source"] = recipe.uncertainty.source
     for key, value in settings.items():
         words += ["--set", f"{key}={_value(value)}"]
     for key, value in recipe.input.hints.items():
@@ -41,7 +47,10 @@ def as_command(recipe: Recipe) -> str:
 def as_python(recipe: Recipe) -> str:
     """A script that does what the recipe does; with the plain functions where they suffice."""
     physics = recipe.physics.model_dump(mode="json", exclude_defaults=True)
-    if physics not in ({}, {"kind": "identity"}):
+    plain = physics in ({}, {"kind": "identity"}) and recipe.uncertainty is None
+    output = recipe.output.model_dump(exclude={"folder"}, exclude_defaults=True)
+    execution = recipe.execution.model_dump(mode="json", exclude_defaults=True)
+    if not plain or output or set(execution) - {"device", "precision", "seed", "threads", "slab"}:
         text = pformat(recipe.plain(), sort_dicts=False, width=88)
         return (
             "import imagereg as ir\n\n"
@@ -50,7 +59,8 @@ def as_python(recipe: Recipe) -> str:
             "result = last.result\n"
         )
     hints = "".join(f", {key}={value!r}" for key, value in recipe.input.hints.items())
-    execution = recipe.execution.model_dump(mode="json", exclude_defaults=True)
+    if recipe.input.format is not None:
+        hints += f", format={recipe.input.format!r}"
     settings = {key: value for key, value in execution.items() if key in ("device", "precision", "seed")}
     given = "".join(f", {key}={value!r}" for key, value in {**_parameters(recipe), **settings}.items())
     lines = ["import imagereg as ir", ""]

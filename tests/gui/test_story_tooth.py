@@ -59,16 +59,16 @@ def test_the_tooth_from_raw_counts_to_a_shell(
     wait(qtbot, workbench, lambda: "checking" not in workbench.data.state())
 
     # The centre: found, then chosen from the strip.
-    workbench.explorer.find_centre()
+    workbench.prober.find_centre()
     wait(qtbot, workbench, lambda: session.centre is not None)
     assert session.centre == pytest.approx(KNOWN_CENTRE, abs=0.7)
-    workbench.explorer.sweep([session.centre - 3, session.centre, session.centre + 3])
+    workbench.prober.sweep([session.centre - 3, session.centre, session.centre + 3])
     wait(qtbot, workbench, lambda: workbench.physics.strip.count() == 3)
     workbench.physics.strip.itemClicked.emit(workbench.physics.strip.item(1))
     assert session.centre == pytest.approx(KNOWN_CENTRE, abs=0.7)
 
     # The flat field, before and after.
-    workbench.explorer.look_at_step("flatfield")
+    workbench.prober.look_at_step("flatfield")
     wait(qtbot, workbench, lambda: "flatfield after" in viewer.layers)
     after = viewer.layers["flatfield after"].data
     assert np.median(after) < 1 < np.median(viewer.layers["flatfield before"].data)
@@ -76,7 +76,7 @@ def test_the_tooth_from_raw_counts_to_a_shell(
     pixel = session.measurement.geometry.pixel
     session.volume = {"shape": [SIDE, SIDE], "voxel": pixel * session.measurement.geometry.columns / SIDE}
     preview(qtbot, workbench, "tv", iterations=15, strength=0.02)
-    workbench.explorer.suggest()
+    workbench.prober.suggest()
     wait(qtbot, workbench, lambda: not workbench.explorer.job.running)
     chosen = workbench.method.form.values()["strength"]
     assert workbench.method.curve.curves

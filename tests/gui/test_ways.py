@@ -78,7 +78,7 @@ def test_suggest_finds_a_strength_with_its_curve(viewer: Any, workbench: Any, qt
     workbench.session.choose_method("tv")
     workbench.method.form.set_values({"iterations": 60})
     before = workbench.method.form.values()["strength"]
-    workbench.explorer.suggest()
+    workbench.prober.suggest()
     qtbot.waitUntil(lambda: not workbench.explorer.job.running, timeout=90000)
     assert workbench.footer.error() == ""
     found = workbench.method.form.values()["strength"]
@@ -94,12 +94,12 @@ def test_a_step_is_looked_at_before_and_after(
     workbench.data.open_path(scan_file)
     workbench.session.steps.append({"rings": {}})
     workbench.session.steps_changed.emit()
-    workbench.explorer.look_at_step("rings")
+    workbench.prober.look_at_step("rings")
     qtbot.waitUntil(lambda: "rings difference" in viewer.layers, timeout=30000)
     before, after = (viewer.layers[f"rings {word}"].data for word in ("before", "after"))
     assert np.allclose(viewer.layers["rings difference"].data, after - before)
     # Counts and line integrals have no difference.
-    workbench.explorer.look_at_step("flatfield")
+    workbench.prober.look_at_step("flatfield")
     qtbot.waitUntil(lambda: "flatfield after" in viewer.layers, timeout=30000)
     assert "flatfield difference" not in viewer.layers
     assert viewer.layers.units is not None
@@ -349,7 +349,7 @@ def test_each_image_task_gives_its_physics(viewer: Any, workbench: Any, qtbot: A
 def test_noise_is_said_or_estimated_and_goes_into_the_recipe(viewer: Any, workbench: Any, qtbot: Any) -> None:
     workbench.data.use_layer(viewer.add_image(samples.noisy()[0][0][:128, :128], name="noisy"))
     assert "noise" not in workbench.session.physics
-    workbench.explorer.estimate_noise()
+    workbench.prober.estimate_noise()
     qtbot.waitUntil(
         lambda: "noise" in workbench.session.physics or bool(workbench.footer.error()), timeout=60000
     )

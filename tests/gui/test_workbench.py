@@ -222,10 +222,10 @@ def test_the_centre_is_found_swept_and_taken(viewer: Any, workbench: Any, qtbot:
 
     write_raw_scan(tmp_path / "scan.h5", columns=SIDE, rows=2, views=60, seed=2)
     workbench.data.open_path(tmp_path / "scan.h5")
-    workbench.explorer.find_centre()
+    workbench.prober.find_centre()
     qtbot.waitUntil(lambda: workbench.session.centre is not None, timeout=60000)
     found = workbench.session.centre
-    workbench.explorer.sweep([found - 2, found, found + 2])
+    workbench.prober.sweep([found - 2, found, found + 2])
     qtbot.waitUntil(lambda: workbench.physics.strip.count() == 3, timeout=60000)
     item = workbench.physics.strip.item(2)
     workbench.physics.strip.itemClicked.emit(item)

@@ -29,7 +29,7 @@ class Panel(QWidget):
         font = self._fold.font()
         font.setBold(True)
         self._fold.setFont(font)
-        self._state = _Words()
+        self._state = Words()
         head.addWidget(self._fold)
         head.addWidget(self._state, 1)
         outer.addLayout(head)
@@ -76,28 +76,28 @@ class Panel(QWidget):
         return line
 
 
-class _Words(QLabel):
+class Words(QLabel):
     """One line at the right; shortened, with the whole in its tooltip, where there is no room for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = ""
+        self.words = self._tip = ""
         self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
         self.setMinimumWidth(1)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
-    def show_words(self, words: str) -> None:
-        """Show a text, as much of it as fits."""
-        self.words = words
+    def show_words(self, words: str, tip: str = "") -> None:
+        """Show a text, as much of it as fits, with a tooltip of its own or the whole where it was cut."""
+        self.words, self._tip = words, tip
         fitting = self.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, self.width())
         self.setText(fitting)
-        self.setToolTip(words if fitting != words else "")
+        self.setToolTip(tip or (words if fitting != words else ""))
 
     def resizeEvent(self, event: Any) -> None:
         """Fit the text to the new width."""
         super().resizeEvent(event)
-        self.show_words(self.words)
+        self.show_words(self.words, self._tip)
 
 
 def note(text: str = "", *, kind: str = "note") -> QLabel:

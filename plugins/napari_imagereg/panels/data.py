@@ -15,6 +15,7 @@ from napari_imagereg.editors import narrow
 from napari_imagereg.jobs import Job
 from napari_imagereg.layers import KEY, measurement_keywords, measurement_of, show_sinogram
 from napari_imagereg.panels.base import Panel, clear_layout, note
+from napari_imagereg.panels.part import PartRow
 from napari_imagereg.session import Session
 
 SAMPLES = {
@@ -61,6 +62,9 @@ class DataPanel(Panel):
         self.row(self._layers, browse, sample, stretch=0)
         self._facts = note()
         self.layout_.addWidget(self._facts)
+        self.part = PartRow()
+        self.part.edited.connect(self._take_part)
+        self.layout_.addWidget(self.part)
         self._findings = QVBoxLayout()
         self._findings.setSpacing(2)
         self.layout_.addLayout(self._findings)
@@ -119,12 +123,12 @@ class DataPanel(Panel):
         """The layer that holds the data, or None where it is gone."""
         return self._source if self._source in self._viewer.layers else None
 
-    def open_path(self, path: Path, **hints: Any) -> None:
+    def open_path(self, path: Path, *, format: str | None = None, **hints: Any) -> None:
         """Read a file, show it as a layer and work on it."""
         from imagereg.io import read
 
         try:
-            measurement = read(path, **hints)
+            measurement = read(path, format=format, **hints)
         except ImageregError as error:
             self.failed.emit(str(error))
             return
@@ -136,6 +140,7 @@ class DataPanel(Panel):
         self._opening = False
         self._source = layer
         self._session.take(measurement, path=Path(path), layer=layer.name)
+        self._session.format = format
         self._turn()
 
     def open_sample(self, make: str) -> None:
@@ -147,6 +152,14 @@ class DataPanel(Panel):
             layer = self._viewer.add_image(data, **keywords)
             self._opening = False
             self.use_layer(layer)
+
+    def _take_part(self) -> None:
+        """Take the views and rows that were written; what selects nothing is refused in one sentence."""
+        try:
+            self._session.take_part(*self.part.part())
+        except ImageregError as error:
+            self.failed.emit(str(error))
+            self.refresh()
 
     def _take_what_is_there(self) -> None:
         """Work on the scan, or else on the only image, that is open already."""
@@ -188,8 +201,9 @@ class DataPanel(Panel):
     # ------------------------------------------------------------------ showing
     def refresh(self) -> None:
         """Show what the session holds."""
-        measurement = self._session.measurement
-        if measurement is None:
+        measurement, whole = self._session.measurement, self._session.whole
+        self.part.show_part(whole, self._session.views, self._session.rows)
+        if measurement is None or whole is None:
             self._facts.setText(
                 "Choose a layer, open a scan, or take a sample to try things on. "
                 "Scans and recipes can be dropped here too."
@@ -198,6 +212,9 @@ class DataPanel(Panel):
         else:
             shape = " \N{MULTIPLICATION SIGN} ".join(map(str, measurement.data.shape))
             lines = [f"{str(measurement.quantity).replace('_', ' ')}, {shape}"]
+            if measurement is not whole:
+                of = " \N{MULTIPLICATION SIGN} ".join(map(str, whole.data.shape))
+                lines[0] += f", a part of {of}"
             found = [name for name in ("flats", "darks") if getattr(measurement, name) is not None]
             if found:
                 lines.append(" and ".join(f"{len(getattr(measurement, n))} {n}" for n in found) + " found")

@@ -32,6 +32,9 @@ FINE = 40
 OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
 """Columns of a sweep around the current one."""
 
+OWN = {"deblur": ("blur", "kernel"), "super-resolution": ("factor",), "inpaint": ("mask",)}
+"""What only one task knows."""
+
 KINDS = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
 
 
@@ -106,11 +109,13 @@ class GeometryPanel(Panel):
         self._blur.setValue(1.5)
         self._blur.setSuffix(" px")
         self._blur.setToolTip("Standard deviation of the Gaussian blur.")
-        self._blur.valueChanged.connect(lambda _: self._store_image())
+        self._blur.valueChanged.connect(lambda value: self._edit(blur=value, kernel=None))
+        self._kernel = QPushButton("Kernel\N{HORIZONTAL ELLIPSIS}")
+        self._kernel.clicked.connect(self._ask_kernel)
         self._factor = QSpinBox()
         self._factor.setRange(2, 8)
         self._factor.setToolTip("How many times finer the result shall be.")
-        self._factor.valueChanged.connect(lambda _: self._store_image())
+        self._factor.valueChanged.connect(lambda value: self._edit(factor=value))
         self._mask = QPushButton("Choose\N{HORIZONTAL ELLIPSIS}")
         self._mask.setToolTip("A picture of the image's size that is 0 where the image is not known.")
         self._mask.clicked.connect(self._ask_mask)
@@ -126,10 +131,12 @@ class GeometryPanel(Panel):
             layout.setContentsMargins(0, 0, 0, 0)
             layout.addWidget(QLabel(word))
             layout.addWidget(editor, 1)
+            if task == "deblur":
+                layout.addWidget(self._kernel)
             part.layout_.addWidget(line)
             self._settings[task] = line
         self.noise = NoiseRow()
-        self.noise.edited.connect(self._store_image)
+        self.noise.edited.connect(lambda: self._edit(noise=self.noise.model()))
         part.layout_.addWidget(self.noise)
         _fill(self._image, part)
 
@@ -197,6 +204,11 @@ class GeometryPanel(Panel):
             self._factor.setValue(physics.get("factor", self._factor.value()))
             self.noise.show_model(physics.get("noise"))
             self._mask.setText(Path(physics.get("mask", "Choose\N{HORIZONTAL ELLIPSIS}")).name)
+            self._kernel.setText(Path(physics.get("kernel", "Kernel\N{HORIZONTAL ELLIPSIS}")).name)
+            self._kernel.setToolTip(
+                "A picture of the blur kernel, in place of a Gaussian"
+                + (f": {physics['kernel']}; move the number to leave it." if "kernel" in physics else ".")
+            )
         for task, line in self._settings.items():
             line.setVisible(task == self._session.task)
         self._text.setVisible(bool(self._text.text()))
@@ -248,26 +260,29 @@ class GeometryPanel(Panel):
 
     def set_task(self, task: str) -> None:
         """Say what happened to the image: 'denoise', 'deblur', 'inpaint' or 'super-resolution'."""
+        others = {name for other, names in OWN.items() if other != task for name in names}
+        kept = {name: v for name, v in self._session.physics.items() if name not in {*others, "kind"}}
+        if task == "deblur" and "kernel" not in kept:
+            kept.setdefault("blur", self._blur.value())
+        elif task == "super-resolution":
+            kept.setdefault("factor", self._factor.value())
         self._session.task = task  # type: ignore[assignment]
-        self._store_image()
-
-    def _store_image(self) -> None:
-        if (
-            self._filling
-            or self._session.measurement is None
-            or self._session.measurement.geometry is not None
-        ):
-            return
-        task = self._session.task
-        kept = {"mask": self._session.physics["mask"]} if "mask" in self._session.physics else {}
-        given: dict[str, dict[str, Any]] = {
-            "deblur": {"blur": self._blur.value()},
-            "super-resolution": {"factor": self._factor.value()},
-            "inpaint": kept,
-        }
-        model = self.noise.model()
-        self._session.physics = {**given.get(task, {}), **({"noise": model} if model else {})}
+        self._session.physics = kept
         self._session.physics_changed.emit()
+
+    def _edit(self, **values: Any) -> None:
+        """Change what the user touched and leave the rest as it is; None takes a value away."""
+        measurement = self._session.measurement
+        if self._filling or measurement is None or measurement.geometry is not None:
+            return
+        changed = {**self._session.physics, **values}
+        self._session.physics = {name: value for name, value in changed.items() if value is not None}
+        self._session.physics_changed.emit()
+
+    def _ask_kernel(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Picture of the blur kernel")
+        if name:
+            self._edit(kernel=name, blur=None)
 
     def _ask_mask(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Mask of the known pixels")
@@ -276,16 +291,15 @@ class GeometryPanel(Panel):
 
     def set_mask(self, path: Path) -> None:
         """Take a file as the mask of known pixels."""
-        self._session.physics = {**self._session.physics, "mask": str(path)}
-        self._session.physics_changed.emit()
+        self._edit(mask=str(path))
 
     def show_noise(self, sigma: float) -> None:
         """Take Gaussian noise of a standard deviation."""
         self.noise.show_model({"name": "gaussian", "sigma": sigma})
-        self._store_image()
+        self._edit(noise=self.noise.model())
 
     def _make_scan(self) -> None:
-        measurement = self._session.measurement
+        measurement = self._session.whole
         if measurement is None:
             return
         shape = measurement.data.shape

@@ -119,7 +119,7 @@ class MethodPanel(Panel):
         self.curve.hide()
         self._evidence.hide()
         self.form.blockSignals(True)
-        self.form.show_model(declared, self._session.parameters_of())
+        self.form.show_model(declared, self._session.parameters_of(), preset=self._session.preset_of())
         self.form.blockSignals(False)
         self.set_state(declared.title)
 
@@ -153,6 +153,7 @@ class MethodPanel(Panel):
 
     def _keep_error_bars(self) -> None:
         self._session.uncertainty = self.error_bars.section()
+        self.edited.emit()
 
     def _keep(self) -> None:
         self._session.set_parameters(self.form.values(changed_only=True))

@@ -24,6 +24,7 @@ class NoiseRow(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._model: dict[str, Any] | None = None
         self._kind = QComboBox()
         self._kind.addItems([UNKNOWN, *KINDS])
         self._kind.setToolTip(
@@ -37,7 +38,7 @@ class NoiseRow(QWidget):
         self._button = QPushButton("Estimate")
         self._button.setToolTip("Find the standard deviation of Gaussian noise from this slice.")
         self._kind.activated.connect(lambda _: self._choose())
-        self._value.valueChanged.connect(lambda _: self.edited.emit())
+        self._value.valueChanged.connect(self._set_value)
         self._button.clicked.connect(self.estimate.emit)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
@@ -49,15 +50,17 @@ class NoiseRow(QWidget):
 
     def model(self) -> dict[str, Any] | None:
         """The noise model as recipes write it, None where nothing is said."""
-        kind = self._kind.currentText()
-        return None if kind == UNKNOWN else {"name": kind, KINDS[kind][0]: self._value.value()}
+        return None if self._model is None else dict(self._model)
 
     def show_model(self, model: dict[str, Any] | None) -> None:
-        """Show a noise model without telling of an edit."""
-        kind = str(model["name"]) if model and model.get("name") in KINDS else UNKNOWN
+        """Show a noise model without telling of an edit; one that has no control here is named."""
+        self._model = None if model is None else dict(model)
+        kind = UNKNOWN if model is None else str(model["name"])
+        if self._kind.findText(kind) < 0:
+            self._kind.addItem(kind)
         self._kind.setCurrentText(kind)
-        self._value.setVisible(kind != UNKNOWN)
-        if kind != UNKNOWN:
+        self._value.setVisible(kind in KINDS)
+        if kind in KINDS:
             name, first, meaning = KINDS[kind]
             self._value.blockSignals(True)
             self._value.setValue(float((model or {}).get(name, first)))
@@ -66,5 +69,13 @@ class NoiseRow(QWidget):
 
     def _choose(self) -> None:
         kind = self._kind.currentText()
-        self.show_model(None if kind == UNKNOWN else {"name": kind, KINDS[kind][0]: KINDS[kind][1]})
+        if kind in KINDS:
+            self.show_model({"name": kind, KINDS[kind][0]: KINDS[kind][1]})
+        elif kind == UNKNOWN:
+            self.show_model(None)
+        self.edited.emit()
+
+    def _set_value(self, value: float) -> None:
+        assert self._model is not None
+        self._model[KINDS[self._model["name"]][0]] = value
         self.edited.emit()

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QPushButton, QSpinBox, QWidget
 
-from napari_imagereg.panels.base import Panel, note
+from napari_imagereg.panels.base import Panel, Words, note
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Session
 
@@ -50,14 +50,15 @@ class PreviewPanel(Panel):
         self._region.toggled.connect(self.region_wanted.emit)
         # A line of its own for the slice: with the ticks beside it, its number had no room.
         self.row(self.button, self._slice, stretch=1)
-        self.row(self._auto, self._region)
+        self._takes = Words()
+        line = self.row(self._auto, self._region)
+        line.addWidget(self._takes, 1)
         self.plot = Plot()
         self.plot.axis = "iteration"
         self.layout_.addWidget(self.plot)
         self._figures = note()
         self._figures.hide()
         self.layout_.addWidget(self._figures)
-        self._legend: list[str] = []
         self._legend_note = note(kind="legend")
         self._legend_note.setToolTip("What the layers of uncertainty of the last preview mean.")
         self._legend_note.hide()
@@ -79,6 +80,7 @@ class PreviewPanel(Panel):
         self._slice.setRange(0, max(0, rows - 1))
         self._slice.setValue(self._session.row)
         self._slice.setEnabled(rows > 1)
+        self._say_row()
         self._slice.blockSignals(False)
         self.button.setEnabled(measurement is not None)
         self._auto.setEnabled(self._session.method in FAST)
@@ -109,8 +111,7 @@ class PreviewPanel(Panel):
         self.plot.clear()
         self._phase = ""
         self._figures.hide()
-        self._legend.clear()
-        self._legend_note.hide()
+        self.show_legend("")
 
     def show_look(self, look: Any) -> None:
         """A point of the curves and the figures."""
@@ -149,16 +150,29 @@ class PreviewPanel(Panel):
         order += [name for name in figures if name not in order and name not in ASIDE]
         return order[:CURVES]
 
-    def add_legend(self, sentence: str) -> None:
-        """Say below the figures what another layer means."""
-        self._legend.append(sentence)
-        self._legend_note.setText("\n".join(self._legend))
-        self._legend_note.show()
+    def show_takes(self, text: str, tip: str, short: bool) -> None:
+        """Tell what a preview will take; `short` where there is less memory."""
+        self._takes.show_words(f"\N{WARNING SIGN} {text}" if short else text, tip)
+
+    def takes(self) -> str:
+        """What a preview will take, as it is shown; empty where it is not known yet."""
+        return self._takes.words
+
+    def show_legend(self, text: str) -> None:
+        """Say below the figures what the layers beside the result mean; an empty text takes it away."""
+        self._legend_note.setText(text)
+        self._legend_note.setVisible(bool(text))
 
     def legend(self) -> str:
         """What the layers of uncertainty mean, one line each; empty where there are none."""
-        return "\n".join(self._legend)
+        return str(self._legend_note.text())
 
     def _set_row(self, row: int) -> None:
         self._session.row = row
+        self._say_row()
         self.edited()
+
+    def _say_row(self) -> None:
+        """Tell the row of the file, where only some of them are taken."""
+        row = self._session.row_of_file()
+        self._slice.setSuffix(f" (row {row})" if self._session.rows else "")

@@ -22,9 +22,10 @@ from qtpy.QtWidgets import (
 
 from imagereg.errors import UsageError
 from napari_imagereg.compare import MODES, Comparison, profile
+from napari_imagereg.history import Run
 from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.plot import Plot
-from napari_imagereg.session import Run, Session
+from napari_imagereg.session import Session
 
 COLUMNS = {
     "#": "number of the run",

@@ -1,0 +1,146 @@
+"""What is found out on one slice before a preview: the centre, the noise, a step's effect, a strength."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+
+from napari_imagereg.layers import contrast, replace_layer, show_sinogram
+from napari_imagereg.previewing import before_and_after, noise_of
+from napari_imagereg.suggest import Suggestion, suggestions
+from napari_imagereg.sweeping import Sweep, sweep_looks
+
+if TYPE_CHECKING:
+    from napari_imagereg.dock import Workbench
+
+
+class Prober(QObject):
+    """Starts such work in the explorer's thread and hands what it gives to the panels."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(bench)
+        self._bench, self._explorer = bench, bench.explorer
+
+    def _steps_before_centre(self) -> list[Any]:
+        return [step for step in self._bench.session.steps if "centre" not in step]
+
+    def find_centre(self) -> None:
+        """Find the centre of rotation from the data."""
+        from imagereg.preprocessing import find_centre
+
+        measurement, steps = self._bench.session.measurement, self._steps_before_centre()
+        if measurement is None:
+            return
+        self._explorer.run_once(
+            "finding the centre of rotation",
+            lambda: find_centre(measurement, steps=tuple(steps)),
+            self._bench.physics.show_estimate,
+        )
+
+    def estimate_noise(self) -> None:
+        """Find the standard deviation of the noise of the preview's slice."""
+        found = self._explorer.question()
+        if found is None:
+            return
+        recipe, measurement = found
+        row, limits = self._bench.session.row, self._explorer.limits()
+        self._explorer.run_once(
+            "estimating the noise",
+            lambda: noise_of(recipe, measurement, row, **limits),
+            self._bench.physics.show_noise,
+        )
+
+    def sweep(self, columns: list[float]) -> None:
+        """Reconstruct with the axis on several columns."""
+        from imagereg.preprocessing import centre_sweep
+
+        measurement, steps = self._bench.session.measurement, self._steps_before_centre()
+        if measurement is None:
+            return
+        row = self._bench.session.row if measurement.rows > 1 else None
+        self._explorer.run_once(
+            "reconstructing the sweep",
+            lambda: centre_sweep(measurement, columns, row=row, steps=tuple(steps)),
+            lambda pictures: self._bench.physics.show_sweep(columns, pictures),
+        )
+
+    def look_at_step(self, name: str) -> None:
+        """Show the data before and after one step, and their difference."""
+        measurement = self._bench.session.measurement
+        if measurement is None:
+            return
+        names = [next(iter(step)) for step in self._bench.session.steps]
+        if name not in names:
+            self._bench.fail(f"tick the step {name!r} first.")
+            return
+        place, steps, row = names.index(name), list(self._bench.session.steps), self._bench.session.row
+        file_row = self._bench.session.row_of_file()
+        source = self._bench.data.source()
+
+        def work() -> Any:
+            return before_and_after(measurement, steps, place, row)
+
+        def show(pair: Any) -> None:
+            before, after = pair
+            where: dict[str, Any] = {}
+            if measurement.geometry is not None and len(measurement.data.shape) == 3:
+                where["translate"] = (0.0, file_row * measurement.geometry.row_edge, 0.0)
+                if source is not None:
+                    source.visible = False
+            for label, part in (("before", before), ("after", after)):
+                placed = where if part.data.ndim == 3 else {}
+                replace_layer(self._bench.viewer, part, f"{name} {label}", part.data, source=source, **placed)
+            # Counts and line integrals have no difference.
+            if before.data.shape == after.data.shape and before.quantity == after.quantity:
+                change = after.data - before.data
+                span = max(map(abs, contrast(change)))
+                replace_layer(
+                    self._bench.viewer,
+                    after,
+                    f"{name} difference",
+                    change,
+                    source=source,
+                    colormap="PiYG",
+                    contrast_limits=(-span, span),
+                    visible=False,
+                    **(where if after.data.ndim == 3 else {}),
+                )
+            show_sinogram(self._bench.viewer, measurement, file_row)
+
+        self._explorer.run_once(f"running {name}", work, show)
+
+    def suggest(self, by: str = "automatic") -> None:
+        """Find the main parameter of the method from the data, on the preview's slice."""
+        found = self._explorer.question()
+        if found is None:
+            return
+        recipe, measurement = found
+        row, limits = self._bench.session.row, self._explorer.limits()
+
+        def look(trial: Suggestion) -> None:
+            self._bench.method.show_suggestion(trial)
+            self._bench.footer.show_progress(None, f"{len(trial.tried)} trials of {trial.name}")
+
+        def show(chosen: Suggestion | None) -> None:
+            if chosen is not None:
+                self._bench.method.show_suggestion(chosen)
+
+        self._explorer.follow("choosing from the data", look, show)
+        self._explorer.job.start(lambda keep: suggestions(recipe, measurement, row, keep, by=by, **limits))
+
+    def sweep_parameter(self) -> None:
+        """Reconstruct the preview's slice with several values of the method's main parameter."""
+        found = self._explorer.question()
+        if found is None:
+            return
+        recipe, measurement = found
+        row, limits = self._bench.session.row, self._explorer.limits()
+
+        def look(sweep: Sweep) -> None:
+            self._bench.method.show_sweep(sweep)
+            self._bench.footer.show_progress(None, f"{len(sweep.values)} pictures of {sweep.name}")
+
+        # Each look holds all pictures so far, the last one too.
+        self._explorer.follow("reconstructing the sweep", look, lambda _: None)
+        self._explorer.job.start(lambda keep: sweep_looks(recipe, measurement, row, keep, **limits))
