@@ -9,6 +9,7 @@ import traceback
 
 from imagereg.cli.app import app
 from imagereg.errors import ImageregError
+from imagereg.execution.allocator import keep_large_arrays
 
 CANCELLED = 130
 
@@ -18,6 +19,7 @@ def main() -> None:
 
     1 runtime failure, 2 usage or validation, 3 input unreadable, 4 resources, 130 cancelled.
     """
+    keep_large_arrays()
     try:
         app()
     except ImageregError as error:

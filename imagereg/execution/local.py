@@ -95,7 +95,7 @@ def run_slabs(recipe: Recipe, indices: Sequence[int]) -> Iterator[Event]:
         As `run` would, and where the folder belongs to another run.
     """
     clock = Clock()
-    work = yield from begin(recipe, clock)
+    work = yield from begin(recipe, clock, resolved=True)
     ledger = work.ledger
     ledger.check()
     yield from _reconstruct(work, ledger, [work.plan.slabs[index] for index in indices], clock, {})

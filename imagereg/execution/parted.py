@@ -15,6 +15,7 @@ import numpy as np
 
 from imagereg.engine import Recorder
 from imagereg.errors import ImageregError, UsageError
+from imagereg.execution.allocator import keep_large_arrays
 from imagereg.execution.events import Clock, Event
 from imagereg.execution.ledger import Record
 from imagereg.execution.local import conclude
@@ -109,6 +110,7 @@ def _serve(
     pipe: Connection, rank: int, shares: tuple[int, ...], plain: dict[str, Any], meet: str, threads: int
 ) -> None:
     limit_threads(threads)
+    keep_large_arrays()
     try:
         _reconstruct(pipe, rank, shares, Recipe.of_mapping(plain), meet)
         pipe.send(None)

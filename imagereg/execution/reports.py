@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from imagereg.errors import ImageregError, ResourceError
+from imagereg.execution.allocator import keep_large_arrays
 from imagereg.execution.jobs import Job
 from imagereg.recipe import Recipe
 
@@ -86,6 +87,7 @@ def perform(
     """
     from imagereg.execution.local import run, run_slabs
 
+    keep_large_arrays()
     began = told = time.perf_counter()
     try:
         recipe = Recipe.of_mapping(plain)

@@ -96,8 +96,14 @@ class Work:
         return probe(ready, self.method, times, self.recipe.uncertainty)
 
 
-def begin(recipe: Recipe, clock: Clock, memory: int | None = None) -> Generator[Event, None, Work]:
+def begin(
+    recipe: Recipe, clock: Clock, memory: int | None = None, *, resolved: bool = False
+) -> Generator[Event, None, Work]:
     """Read, resolve and plan for so many bytes of memory; the events on the way, and the work at the end.
+
+    Parameters
+    ----------
+    resolved : the recipe's steps have all their parameters, so that the data need not be looked at.
 
     Raises
     ------
@@ -113,7 +119,7 @@ def begin(recipe: Recipe, clock: Clock, memory: int | None = None) -> Generator[
     yield clock.event(
         "preprocess", ", ".join(step.name for step in recipe.steps()) or "nothing to preprocess"
     )
-    steps = resolve_steps(raw, recipe.steps())
+    steps = list(recipe.steps()) if resolved else resolve_steps(raw, recipe.steps())
     shaped, tall = _shapes(raw, steps)
     clock.lap("preprocess")
     refusal = method.refusal(shaped)
