@@ -251,7 +251,7 @@ def grid_of(measurement: Measurement) -> tuple[tuple[float, ...], str]:
 
 
 class Recorder:
-    """Keeps the figures of some states (about 50 of them, spaced evenly in the logarithm) as history."""
+    """Keeps the figures of some states (about 20 of them, spaced evenly in the logarithm) as history."""
 
     def __init__(self) -> None:
         self._rows: list[dict[str, float]] = []
@@ -262,7 +262,7 @@ class Recorder:
         if state.phase or state.iteration < self._next:
             return
         self._rows.append(figures(state))
-        self._next = max(state.iteration + 1, int(state.iteration * 1.15))
+        self._next = max(state.iteration + 1, int(state.iteration * 1.3))
 
     def close(self, last: State) -> tuple[Mapping[str, float], ...]:
         """The history, the last state included."""
