@@ -28,8 +28,8 @@ SEVENTH = 1 / 7
 SMALLEST = 16
 """Pixels that an edge has at least: fewer give no curve."""
 
-EDGE = 0.1
-"""Part of the width over which an image is faded out, so that its edges do not correlate."""
+EDGE = 0.25
+"""Part of the radius over which an image is faded out, so that its edges do not correlate."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,8 +110,9 @@ class Estimator(QObject):
             self._say(recipe, self._ground)
             return
         if key != self._key:
-            self._key, self._ground = key, None
-            self._known = {}
+            self._key, self._ground, self._known = key, None, {}
+            self.job.cancel()
+        if not self.job.running:
             measurement, row = session.measurement, session.row
             limits = {"limit": self._settings.preview_size, "threads": self._settings.threads}
             self.job.start(lambda keep: iter([ground_of(recipe, measurement, row, **limits)]))

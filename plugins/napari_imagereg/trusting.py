@@ -48,15 +48,24 @@ def image_of(layer: Any, measurement: Measurement, row: int) -> Any:
 
 def halves_looks(recipe: Recipe, whole: Measurement, row: int, stop: threading.Event) -> Iterator[Any]:
     """The states of a run's method on both halves of its data, and their agreement last."""
-    from imagereg.engine import grid_of, prepare
+    from imagereg.engine import grid_of, iterate, prepare
     from imagereg.uncertainty.half_sets import compare_halves
 
     execution = recipe.execution
     part = data_of(recipe, whole, row)
     voxel, unit = grid_of(part)
     ready = prepare(part, device=execution.device, precision=execution.precision)
-    method = recipe.resolved_method()
-    for look in compare_halves(ready, method, seed=execution.seed, voxel=voxel, unit=unit or "pixel"):
+
+    def run(half: Measurement) -> Iterator[Any]:
+        return iterate(
+            half,
+            recipe.resolved_method(),
+            device=execution.device,
+            precision=execution.precision,
+            seed=execution.seed,
+        )
+
+    for look in compare_halves(ready, run, seed=execution.seed, voxel=voxel, unit=unit or "pixel"):
         if stop.is_set():
             return
         yield part, look

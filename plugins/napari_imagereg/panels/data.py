@@ -7,27 +7,17 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from imagereg.errors import ImageregError
 from imagereg.measurement import Measurement
 from napari_imagereg.editors import narrow
+from napari_imagereg.gallery import GALLERY, arrange, piece
 from napari_imagereg.jobs import Job
 from napari_imagereg.layers import KEY, measurement_keywords, measurement_of, show_sinogram
 from napari_imagereg.panels.base import Panel, clear_layout, note
 from napari_imagereg.panels.part import PartRow
 from napari_imagereg.session import Session
-
-SAMPLES = {
-    "Raw counts of a foam": "raw_scan",
-    "Shepp-Logan sinogram": "shepp_logan",
-    "Sparse-view fan beam": "sparse_fan",
-    "Limited angle": "limited_angle",
-    "Cone beam, 3-D Shepp-Logan": "cone",
-    "Noisy picture": "noisy",
-    "Blurred picture": "blurred",
-}
-"""Titles of the samples and the functions that make them."""
 
 
 class DataPanel(Panel):
@@ -35,6 +25,8 @@ class DataPanel(Panel):
 
     failed = Signal(str)
     recipe_dropped = Signal(str)
+    trial_wanted = Signal()
+    tour_wanted = Signal()
 
     def __init__(self, session: Session, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__("1  Data", parent)
@@ -56,12 +48,27 @@ class DataPanel(Panel):
         sample = QPushButton("Sample")
         sample.setToolTip("Open data made on the spot, with known truth, to try things on.")
         menu = QMenu(sample)
-        for title, make in SAMPLES.items():
-            menu.addAction(title).triggered.connect(lambda _=False, make=make: self.open_sample(make))
+        menu.setToolTipsVisible(True)
+        for shown in GALLERY:
+            action = menu.addAction(shown.title)
+            action.setToolTip(shown.tip)
+            action.triggered.connect(lambda _=False, make=shown.make: self.open_sample(make))
         sample.setMenu(menu)
         self.row(self._layers, browse, sample, stretch=0)
         self._facts = note()
         self.layout_.addWidget(self._facts)
+        self._start = QWidget()
+        self.layout_.addWidget(self._start)
+        start = QHBoxLayout(self._start)
+        start.setContentsMargins(0, 0, 0, 0)
+        for text, tip, signal in (
+            ("Try it", f"Open '{GALLERY[0].title}' and reconstruct it.", self.trial_wanted),
+            ("Tour", "Walk through the dock, step by step.", self.tour_wanted),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(lambda _=False, signal=signal: signal.emit())
+            start.addWidget(button)
         self.part = PartRow()
         self.part.edited.connect(self._take_part)
         self.layout_.addWidget(self.part)
@@ -144,7 +151,7 @@ class DataPanel(Panel):
         self._turn()
 
     def open_sample(self, make: str) -> None:
-        """Open one of the samples by the name of its function and work on it."""
+        """Open one of the samples by the name of its function, with the method and preset that suit it."""
         from napari_imagereg import samples
 
         for data, keywords, _ in getattr(samples, make)():
@@ -152,6 +159,7 @@ class DataPanel(Panel):
             layer = self._viewer.add_image(data, **keywords)
             self._opening = False
             self.use_layer(layer)
+        arrange(self._session, piece(make))
 
     def _take_part(self) -> None:
         """Take the views and rows that were written; what selects nothing is refused in one sentence."""
@@ -203,6 +211,7 @@ class DataPanel(Panel):
         """Show what the session holds."""
         measurement, whole = self._session.measurement, self._session.whole
         self.part.show_part(whole, self._session.views, self._session.rows)
+        self._start.setVisible(whole is None)
         if measurement is None or whole is None:
             self._facts.setText(
                 "Choose a layer, open a scan, or take a sample to try things on. "
