@@ -58,9 +58,9 @@ class ShellCorrelation:
         """The resolution in words."""
         parts = []
         for name, size in self.resolution.items():
-            at = f"{size:.3g}" if size is not None else f"below {1 / self.nyquist:.3g} (two pixels)"
-            parts.append(f"{at} {self.unit} ({name})")
-        return f"the halves agree down to {', '.join(parts)}"
+            least = f"two pixels, {1 / self.nyquist:.3g}"
+            parts.append(f"{least if size is None else f'{size:.3g}'} {self.unit} ({name})")
+        return f"the halves agree down to {' and '.join(parts)}"
 
 
 def shell_correlation(

@@ -218,5 +218,6 @@ class Tour(QFrame):
         """Take the frame away too."""
         self._bench.removeEventFilter(self)
         self._bench.scroll_area.verticalScrollBar().valueChanged.disconnect(self._lay_out)
+        self._frame.hide()
         self._frame.deleteLater()
         super().closeEvent(event)

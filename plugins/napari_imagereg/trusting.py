@@ -14,7 +14,7 @@ from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
 from napari_imagereg.history import Run
-from napari_imagereg.layers import image_keywords, replace_layer, show_sinogram
+from napari_imagereg.layers import image_keywords, look_at, replace_layer, show_sinogram
 from napari_imagereg.previewing import prepare_slice, single
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Examiner(QObject):
                 other.visible = False
             if residual.ndim == 3 and not part.coupled:
                 where["translate"] = (0.0, file_row * part.geometry.row_edge, 0.0)
-        replace_layer(
+        layer = replace_layer(
             bench.viewer,
             part,
             name,
@@ -142,6 +142,7 @@ class Examiner(QObject):
             contrast_limits=(-SHOWN, SHOWN),
         )
         show_sinogram(bench.viewer, part, file_row)
+        look_at(bench.viewer, layer)
 
     def compare_halves(self) -> None:
         """Run the method of the chosen run on two halves of its data and show down to where they agree."""

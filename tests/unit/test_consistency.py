@@ -72,7 +72,7 @@ def test_the_curve_is_one_for_equals_and_low_for_strangers() -> None:
     same = shell_correlation(a, a)
     assert np.allclose(same.correlation, 1)
     assert same.resolution == {"half-bit": None, "1/7": None}
-    assert "below 2 (two pixels)" in same.sentence
+    assert "two pixels, 2 pixel (half-bit)" in same.sentence
     other = shell_correlation(a, b)
     counts = 2 * np.pi * np.arange(1, other.frequency.size + 1) / 2
     assert (np.abs(other.correlation) < 5 / np.sqrt(0.4 * counts)).all()

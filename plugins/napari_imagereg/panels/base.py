@@ -114,6 +114,8 @@ def clear_layout(layout: Any) -> None:
     while layout.count():
         item = layout.takeAt(0)
         if item.widget() is not None:
+            # Out of sight at once: it is deleted when the loop of events comes round.
+            item.widget().setParent(None)
             item.widget().deleteLater()
         elif item.layout() is not None:
             clear_layout(item.layout())

@@ -32,6 +32,7 @@ class Head(QWidget):
         self._level.activated.connect(lambda _: self.level_chosen.emit(self._level.currentText()))
         about = QToolButton()
         about.setText("?")
+        about.setMinimumWidth(34)
         about.setToolTip("The chosen method and its sources, the keys, a tour, and samples to try.")
         about.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(about)
