@@ -105,8 +105,8 @@ def shell_correlation(
     last = int(nyquist / thick)
 
     def total(values: Any) -> Curve:
-        sums: Curve = np.bincount(shell, values.ravel(), minlength=last + 1)[1 : last + 1]
-        return sums
+        sums = np.bincount(shell, values.ravel(), minlength=last + 1)
+        return sums[1 : last + 1].astype(np.float64)
 
     power = np.sqrt(total(np.abs(one) ** 2) * total(np.abs(two) ** 2))
     cross = total((one * two.conj()).real)

@@ -232,7 +232,8 @@ def preview_looks(
             yield _last_look(ready, state, prepared, stop.is_set())
         else:
             yield _look(ready, state, asker.ask(state))
-        if stop.is_set():
+        # Where the wish to stop came after this look, the next state is the one that is kept.
+        if complete and stop.is_set():
             return
     if state is not None and not complete:
         # A method need not say that a state is its last.
