@@ -68,7 +68,7 @@ class Story:
         tour.close()
         self.open(samples.raw_scan)
         self.shoot("02-checked", top=bench.data)
-        bench.data.mend("outliers")
+        bench.data.findings.mend("outliers")
         bench.prober.find_centre()
         self.wait(lambda: bench.session.centre is not None and not bench.explorer.job.running)
         bench.physics.ask_sweep()

@@ -147,7 +147,7 @@ class Workbench(QWidget):
         explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
         self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
         heard = [panel.heard for panel in self.panels]
-        jobs, volume = (explorer.job, self.data.checker, self.estimator.job), self.runner.job
+        jobs, volume = (explorer.job, self.data.findings.checker, self.estimator.job), self.runner.job
         self.destroyed.connect(lambda: _release(heard, jobs, volume))
         calls = (
             explorer.start_preview,
@@ -253,7 +253,7 @@ class Workbench(QWidget):
     def end(self) -> None:
         """End what runs: the preview is dropped, the volume is interrupted and can be gone on with."""
         self.explorer.job.cancel()
-        self.data.checker.cancel()
+        self.data.findings.checker.cancel()
         self.estimator.end()
         self.runner.end()
 
