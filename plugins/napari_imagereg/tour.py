@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_imagereg.form import CHANGED
@@ -123,16 +122,14 @@ class Tour(QFrame):
         ):
             button.setToolTip(tip)
             button.clicked.connect(call)
+            button.installEventFilter(self)
             line.addWidget(button)
         layout.addLayout(line)
-        for key, call in (
-            (Qt.Key.Key_Left, self.back),
-            (Qt.Key.Key_Right, self.go_on),
-            (Qt.Key.Key_Escape, self.close),
-        ):
-            shortcut = QShortcut(QKeySequence(key), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(call)
+        self._keys = {
+            Qt.Key.Key_Left: self.back,
+            Qt.Key.Key_Right: self.go_on,
+            Qt.Key.Key_Escape: self.close,
+        }
         bench.installEventFilter(self)
         bench.scroll_area.verticalScrollBar().valueChanged.connect(self._lay_out)
         self.show_stop(0)
@@ -208,10 +205,22 @@ class Tour(QFrame):
         self.move(12, max(0, y))
         self.raise_()
 
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Follow the dock's size."""
-        if event is not None and event.type() == QEvent.Type.Resize:
+    def keyPressEvent(self, event: Any) -> None:
+        """Go back, on, or away."""
+        if event.key() in self._keys:
+            self._keys[event.key()]()
+        else:
+            super().keyPressEvent(event)
+
+    def eventFilter(self, watched: QObject | None, event: Any) -> bool:
+        """Follow the dock's size, and take the keys with which buttons would hand on the focus."""
+        if watched is self._bench and event.type() == QEvent.Type.Resize:
             QTimer.singleShot(0, self._lay_out)
+        elif (
+            watched is not self._bench and event.type() == QEvent.Type.KeyPress and event.key() in self._keys
+        ):
+            self._keys[event.key()]()
+            return True
         return bool(super().eventFilter(watched, event))
 
     def closeEvent(self, event: Any) -> None:
