@@ -133,13 +133,19 @@ def resident() -> float:
 
 
 def settle(seconds: float) -> None:
-    """Let the viewer work for a while, and at least once."""
+    """Let the viewer work for a while, and at least once.
+
+    Qt deletes what is to be deleted in its own loop only, which a script does not run.
+    """
+    from qtpy.QtCore import QEvent
     from qtpy.QtWidgets import QApplication
 
     until = time.monotonic() + seconds
-    QApplication.processEvents()
-    while time.monotonic() < until:
+    while True:
         QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+        if time.monotonic() >= until:
+            return
         time.sleep(0.002)
 
 
