@@ -150,10 +150,9 @@ class Measurement:
 
         For images in frames, `rows` picks slices of the stack. With `lazy` lazy data are not read yet.
         """
-        from imagereg.io.lazy import window
 
         def part(array: Any, *key: slice) -> Any:
-            return window(array, key) if lazy else array[key]
+            return array.window(*key) if lazy and hasattr(array, "window") else array[key]
 
         views, rows = views or slice(None), rows or slice(None)
         shape = self.data.shape

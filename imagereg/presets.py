@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,9 @@ import yaml
 
 from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError, did_you_mean
+
+OWN = "IMAGEREG_PRESETS"
+"""Environment variable that names the folder of one's own presets."""
 
 _SHIPPED = (Path(__file__).parent / "_data" / "presets", Path(__file__).parents[1] / "data" / "presets")
 
@@ -39,6 +44,53 @@ class Preset:
         }
         head = f"# a preset: use it in a recipe as  method: {{name: {self.method}, preset: PATH}}\n"
         return head + yaml_text.dump(plain)
+
+
+def own_folder() -> Path:
+    """The folder of the user's own presets; IMAGEREG_PRESETS names another one."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(os.environ.get(OWN) or Path(config) / "imagereg" / "presets")
+
+
+def presets_for(method: str) -> dict[str, str]:
+    """What a recipe may name as preset of a method, by the words to show: the shipped ones, then one's own.
+
+    Shipped presets are named by their name and one's own by their path, so that a recipe says which it means.
+    Files that are no presets are passed over.
+    """
+    found: dict[str, str] = {}
+    for folder, own in ((_SHIPPED[0], False), (_SHIPPED[1], False), (own_folder(), True)):
+        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+            try:
+                load_preset(str(path), method=method)
+            except (InputError, UsageError):
+                continue
+            words = path.stem.removeprefix(f"{method}_").replace("_", " ")
+            found[words] = str(path) if own else path.stem
+    return found
+
+
+def save_preset(name: str, preset: Preset) -> Path:
+    """Keep a preset among one's own; one of the same name is replaced.
+
+    Raises
+    ------
+    UsageError
+        When the name makes no file name.
+    InputError
+        When the file cannot be written.
+    """
+    stem = "_".join(name.split())
+    if not re.fullmatch(r"[\w.+-]+", stem) or stem.startswith("."):
+        raise UsageError(f"preset {name!r}: write letters, digits, blanks and - only.")
+    stem = stem if stem.startswith(f"{preset.method}_") else f"{preset.method}_{stem}"
+    path = own_folder() / f"{stem}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(preset.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write the preset {path}: {error.strerror or error}.") from None
+    return path
 
 
 def is_path(name: str) -> bool:

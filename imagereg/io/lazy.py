@@ -90,6 +90,11 @@ class LazyArray(ABC):
             values = self._gather(box, axis, picks)
         return values[tuple(after)]
 
+    def window(self, *slices: slice) -> LazyArray:
+        """`self[slices]`, unread; further axes are taken whole."""
+        every = (*slices, *(slice(None),) * (self.ndim - len(slices)))
+        return Window(self, tuple(range(n)[part] for n, part in zip(self.shape, every, strict=True)))
+
     def _expand(self, key: Any) -> list[Any]:
         indices = list(key) if isinstance(key, tuple) else [key]
         if any(index is None for index in indices):
@@ -226,14 +231,6 @@ class Window(LazyArray):
 
     def _fetch(self, box: Box) -> NDArray[Any]:
         return self.base[tuple(_slice(of[part]) for of, part in zip(self.ranges, box, strict=True))]
-
-
-def window(array: Any, slices: Sequence[slice]) -> Any:
-    """`array[slices]`, lazy where it is lazy; further axes are taken whole."""
-    if not isinstance(array, LazyArray):
-        return array[tuple(slices)]
-    slices = (*slices, *(slice(None),) * (array.ndim - len(slices)))
-    return Window(array, tuple(range(n)[part] for n, part in zip(array.shape, slices, strict=True)))
 
 
 def transpose(array: Any, order: Sequence[int]) -> Any:

@@ -28,8 +28,8 @@ SEVENTH = 1 / 7
 SMALLEST = 16
 """Pixels that an edge has at least: fewer give no curve."""
 
-EDGE = 0.1
-"""Part of the width over which an image is faded out, so that its edges do not correlate."""
+EDGE = 0.25
+"""Part of the radius over which an image is faded out, so that its edges do not correlate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,9 @@ class ShellCorrelation:
         """The resolution in words."""
         parts = []
         for name, size in self.resolution.items():
-            at = f"{size:.3g}" if size is not None else f"below {1 / self.nyquist:.3g} (two pixels)"
-            parts.append(f"{at} {self.unit} ({name})")
-        return f"the halves agree down to {', '.join(parts)}"
+            least = f"two pixels, {1 / self.nyquist:.3g}"
+            parts.append(f"{least if size is None else f'{size:.3g}'} {self.unit} ({name})")
+        return f"the halves agree down to {' and '.join(parts)}"
 
 
 def shell_correlation(
@@ -105,8 +105,8 @@ def shell_correlation(
     last = int(nyquist / thick)
 
     def total(values: Any) -> Curve:
-        sums: Curve = np.bincount(shell, values.ravel(), minlength=last + 1)[1 : last + 1]
-        return sums
+        sums = np.bincount(shell, values.ravel(), minlength=last + 1)
+        return sums[1 : last + 1].astype(np.float64)
 
     power = np.sqrt(total(np.abs(one) ** 2) * total(np.abs(two) ** 2))
     cross = total((one * two.conj()).real)

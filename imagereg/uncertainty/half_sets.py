@@ -7,7 +7,7 @@ drawn like the noise, which are independent where the noise is Gaussian and its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from imagereg.uncertainty.fourier_shell import ShellCorrelation, shell_correlati
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.methods.base import Method
     from imagereg.solvers.base import State
 
 FEWEST = 8
@@ -75,7 +74,7 @@ def half_sets(measurement: Measurement, *, seed: int = 0) -> tuple[Measurement, 
 
 def compare_halves(
     measurement: Measurement,
-    method: Method,
+    run: Callable[[Measurement], Iterator[State]],
     *,
     seed: int = 0,
     voxel: tuple[float, ...] = (),
@@ -85,6 +84,7 @@ def compare_halves(
 
     Parameters
     ----------
+    run : how a half, which is ready, is reconstructed: one state after another.
     voxel : edges of a pixel of the result of all data, in `unit`.
 
     Raises
@@ -92,17 +92,14 @@ def compare_halves(
     UsageError
         As `half_sets`, and when the images are too small for a curve.
     """
-    from imagereg.engine import iterate
-
     first, second, how = half_sets(measurement, seed=seed)
-    device, precision = str(measurement.data.device), str(measurement.data.dtype).removeprefix("torch.")
     images = []
     for name, half in (("first half", first), ("second half", second)):
         state: State | None = None
-        for state in iterate(half, method, device=device, precision=precision, seed=seed):
+        for state in run(half):
             yield replace(state, phase=f"{state.phase}, {name}" if state.phase else name)
         if state is None:
-            raise UsageError(f"{method.name} gave no image: let it take at least one iteration.")
+            raise UsageError(f"the {name} gave no image: let the method take at least one iteration.")
         images.append(state.image.detach().float().cpu())
     one, two = (_plain(image) for image in images)
     edges = tuple(voxel[-one.ndim :]) if len(voxel) >= one.ndim else ()

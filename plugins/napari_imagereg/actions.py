@@ -1,4 +1,4 @@
-"""Menu commands on the chosen layer: quick denoising and deblurring, and a simulated scan."""
+"""Commands of menus and palette: quick denoising and deblurring, a simulated scan, the tour."""
 
 from __future__ import annotations
 
@@ -115,3 +115,9 @@ def simulate(viewer: Any = None) -> None:
         viewer.add_image(found.data, **measurement_keywords(found, name=f"{layer.name} scan"))
 
     _start(work, show)
+
+
+def tour(viewer: Any = None) -> Any:
+    """Open the workbench and walk through it."""
+    _, bench = _viewer(viewer).window.add_plugin_dock_widget("imagereg", "Workbench")
+    return bench.start_tour()

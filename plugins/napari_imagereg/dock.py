@@ -9,13 +9,8 @@ from typing import Any
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
-    QApplication,
-    QComboBox,
     QFileDialog,
-    QHBoxLayout,
-    QLabel,
     QScrollArea,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -24,11 +19,14 @@ from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
 from napari_imagereg.estimating import Estimator
 from napari_imagereg.explorer import Explorer
+from napari_imagereg.gallery import GALLERY
 from napari_imagereg.help import KEYS, HelpDialog
 from napari_imagereg.jobs import Job, VolumeJob
+from napari_imagereg.outputs import Outputs
 from napari_imagereg.panels.data import DataPanel
 from napari_imagereg.panels.footer import Footer
 from napari_imagereg.panels.geometry import GeometryPanel
+from napari_imagereg.panels.head import Head
 from napari_imagereg.panels.method import MethodPanel
 from napari_imagereg.panels.preview import PreviewPanel
 from napari_imagereg.panels.runs import RunsPanel
@@ -38,6 +36,7 @@ from napari_imagereg.probing import Prober
 from napari_imagereg.runner import Runner
 from napari_imagereg.session import session_of
 from napari_imagereg.settings import Settings
+from napari_imagereg.tour import Tour
 from napari_imagereg.trusting import Examiner
 
 
@@ -53,6 +52,7 @@ class Workbench(QWidget):
         self.setAcceptDrops(True)
         self.setMinimumWidth(360)
 
+        self.head = Head(self.session)
         self.data = DataPanel(self.session, napari_viewer)
         self.physics = GeometryPanel(self.session)
         self.steps = StepsPanel(self.session)
@@ -65,11 +65,12 @@ class Workbench(QWidget):
         self.prober = Prober(self)
         self.examiner = Examiner(self)
         self.estimator = Estimator(self, self.explorer)
+        self.outputs = Outputs(self)
         self.runner = Runner(self.session, napari_viewer, self.footer, self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(2, 2, 2, 2)
         outer.setSpacing(2)
-        outer.addLayout(self._head())
+        outer.addWidget(self.head)
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(2, 2, 8, 2)
@@ -94,36 +95,13 @@ class Workbench(QWidget):
         outer.addWidget(self.footer)
         self._connect()
 
-    def _head(self) -> QHBoxLayout:
-        """The device and the level of detail."""
-        line = QHBoxLayout()
-        self._device = QComboBox()
-        self._device.addItems(["auto", "cpu", "cuda"])
-        self._show_device()
-        self._device.setToolTip("Where the work is done; auto takes a GPU where there is one.")
-        self._device.activated.connect(lambda _: setattr(self.session, "device", self._device.currentText()))
-        self._level = QComboBox()
-        self._level.addItems(["Basic", "Advanced"])
-        self._level.setToolTip("How many parameters the forms show.")
-        self._level.activated.connect(lambda _: self.set_level(self._level.currentText()))
-        about = QToolButton()
-        about.setText("?")
-        about.setToolTip("What the chosen method does, its parameters and sources, and the keys of the dock.")
-        about.clicked.connect(self.show_help)
-        line.addWidget(QLabel("device"))
-        line.addWidget(self._device)
-        line.addStretch()
-        line.addWidget(self._level)
-        line.addWidget(about)
-        return line
-
     def _connect(self) -> None:
         session, footer, explorer = self.session, self.footer, self.explorer
-        for panel in (self.data, self.physics, self.runs):
+        for panel in (self.data, self.physics, self.method, self.runs):
             panel.failed.connect(self.fail)
         self.physics.find_centre.connect(self.prober.find_centre)
         self.physics.sweep.connect(self.prober.sweep)
-        self.physics.noise.estimate.connect(self.prober.estimate_noise)
+        self.physics.image.noise.estimate.connect(self.prober.estimate_noise)
         self.steps.look.connect(self.prober.look_at_step)
         self.method.edited.connect(self.preview.edited)
         self.method.suggest.connect(self.prober.suggest)
@@ -132,7 +110,7 @@ class Workbench(QWidget):
         self.preview.listen(session.steps_changed, self.preview.edited)
         # What runs belongs to the data before.
         self.preview.listen(session.data_changed, explorer.cancel)
-        self.preview.listen(session.execution_changed, self._show_device)
+        self.preview.listen(session.execution_changed, self.head.show_device)
         for signal in (
             session.data_changed,
             session.physics_changed,
@@ -146,31 +124,37 @@ class Workbench(QWidget):
         explorer.previewed.connect(self.estimator.learn)
         self.preview.wanted.connect(explorer.start_preview)
         self.preview.region_wanted.connect(explorer.show_region)
-        self.runs.reopen.connect(self.reopen)
-        self.runs.export.connect(self.export)
-        self.runs.copy.connect(self.copy_run)
+        self.runs.reopen.connect(self.outputs.reopen)
+        self.runs.export.connect(self.outputs.export)
+        self.runs.copy.connect(self.outputs.copy_run)
         self.trust.residual.connect(self.examiner.show_residual)
         self.trust.halves.connect(self.examiner.compare_halves)
         footer.keep.connect(explorer.job.stop_and_keep)
         footer.cancel.connect(self.cancel)
-        footer.copy.connect(self.copy_as)
-        footer.save.connect(self.save_recipe)
+        footer.copy.connect(self.outputs.copy_as)
+        footer.save.connect(self.outputs.save_recipe)
         footer.load.connect(self.ask_recipe)
         footer.use_cpu.connect(self._use_cpu)
         footer.bin_data.connect(self._bin_data)
         footer.fewer_rows.connect(self._take_fewer_rows)
+        self.head.level_chosen.connect(self.set_level)
+        self.head.help_wanted.connect(self.show_help)
+        self.head.trial_wanted.connect(self.try_out)
+        self.data.trial_wanted.connect(self.try_out)
+        for part in (self.head, self.data):
+            part.tour_wanted.connect(self.start_tour)
         self.data.recipe_dropped.connect(lambda path: self.open_recipe(Path(path)))
         explorer.job.ended.connect(lambda: footer.set_busy(self.runner.job.running, can_keep=False))
         self.runner.job.ended.connect(lambda: footer.set_busy(explorer.job.running))
         heard = [panel.heard for panel in self.panels]
-        jobs, volume = (explorer.job, self.data.checker, self.estimator.job), self.runner.job
+        jobs, volume = (explorer.job, self.data.findings.checker, self.estimator.job), self.runner.job
         self.destroyed.connect(lambda: _release(heard, jobs, volume))
         calls = (
             explorer.start_preview,
             self.runner.ask,
             explorer.job.stop_and_keep,
             self.cancel,
-            lambda: self.copy_as("CLI"),
+            lambda: self.outputs.copy_as("CLI"),
         )
         for keys, call in zip(KEYS, calls, strict=True):
             shortcut = QShortcut(QKeySequence(keys), self)
@@ -178,14 +162,9 @@ class Workbench(QWidget):
             shortcut.activated.connect(call)
 
     # ------------------------------------------------------------------ small things
-    def _show_device(self) -> None:
-        if self._device.findText(self.session.device) < 0:
-            self._device.addItem(self.session.device)
-        self._device.setCurrentText(self.session.device)
-
     def set_level(self, level: str) -> None:
         """Show basic parameters only, or all."""
-        self._level.setCurrentText(level)
+        self.head.show_level(level)
         self.steps.set_advanced(level == "Advanced")
         self.method.set_advanced(level == "Advanced")
 
@@ -194,6 +173,17 @@ class Workbench(QWidget):
         dialog = HelpDialog(self.session.fitting()[self.session.method], self)
         dialog.show()
         return dialog
+
+    def start_tour(self) -> Tour:
+        """Walk through the dock; a tour that is under way begins anew."""
+        for tour in self.findChildren(Tour):
+            tour.close()
+        return Tour(self)
+
+    def try_out(self, make: str = GALLERY[0].make) -> None:
+        """Open a sample with what suits it and reconstruct it."""
+        self.data.open_sample(make)
+        self.explorer.start_preview()
 
     def fail(self, sentence: str, resources: bool = False) -> None:
         """Show what went wrong, where the user looks; with ways out where memory did not suffice."""
@@ -215,11 +205,7 @@ class Workbench(QWidget):
             self.explorer.start_preview()
 
     def _bin_data(self) -> None:
-        names = [name for step in self.session.steps for name in step]
-        # Counts are binned before anything else is made of them.
-        if "bin" not in names:
-            self.session.steps.insert(0, {"bin": {}})
-            self.session.steps_changed.emit()
+        self.session.bin_data()
         self._again()
 
     def cancel(self) -> None:
@@ -229,32 +215,7 @@ class Workbench(QWidget):
             self.footer.cancel_button.setText("Cancelling\N{HORIZONTAL ELLIPSIS}")
             self.runner.cancel()
 
-    # ------------------------------------------------------------------ recipes and output
-    def copy_as(self, form: str) -> None:
-        """Put what the panels say on the clipboard as a command, Python or YAML."""
-        try:
-            text = self.session.as_text(form)  # type: ignore[arg-type]
-        except ImageregError as error:
-            self.fail(str(error))
-            return
-        self._put(text, form, "what the panels say")
-
-    def copy_run(self, number: int, form: str) -> None:
-        """Put what makes exactly the image of a run on the clipboard."""
-        run = next(run for run in self.session.runs if run.number == number)
-        text = self.session.as_text(form, Recipe.parse(run.recipe))  # type: ignore[arg-type]
-        self._put(text, form, run.title)
-
-    def _put(self, text: str, form: str, what: str) -> None:
-        QApplication.clipboard().setText(text)
-        self.footer.show_progress(None, f"{form} of {what} is on the clipboard")
-
-    def save_recipe(self) -> None:
-        """Write the recipe where the user says."""
-        name, _ = QFileDialog.getSaveFileName(self, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)")
-        if name:
-            Path(name).write_text(self.session.as_text("YAML"), encoding="utf-8")
-
+    # ------------------------------------------------------------------ recipes and scans from outside
     def ask_recipe(self) -> None:
         """Open a recipe that the user picks."""
         name, _ = QFileDialog.getOpenFileName(self, "Open a recipe", "", "Recipes (*.yaml *.yml)")
@@ -274,32 +235,6 @@ class Workbench(QWidget):
         except ImageregError as error:
             self.fail(str(error))
 
-    def reopen(self, number: int) -> None:
-        """Put a run's parameters back into the panels."""
-        run = next(run for run in self.session.runs if run.number == number)
-        recipe = Recipe.parse(run.recipe)
-        self.session.parameters[recipe.method.name] = recipe.method.parameters
-        self.session.presets.pop(recipe.method.name, None)
-        self.session.method = recipe.method.name
-        self.session.method_changed.emit()
-
-    def export(self, number: int) -> None:
-        """Write a run's image with its recipe inside."""
-        run = next(run for run in self.session.runs if run.number == number)
-        if run.layer not in self.viewer.layers:
-            self.fail("the layer of this run is gone; run it again.")
-            return
-        name, _ = QFileDialog.getSaveFileName(self, "Export", f"{run.method}-{run.number}.ome.tif")
-        if name:
-            from napari_imagereg.writers import write_layer
-
-            layer = self.viewer.layers[run.layer]
-            try:
-                write_layer(name, layer.data, layer.as_layer_data_tuple()[1])
-            except ImageregError as error:
-                self.fail(str(error))
-
-    # ------------------------------------------------------------------ drag and drop, end
     def dragEnterEvent(self, event: Any) -> None:
         """Accept files."""
         if event.mimeData().hasUrls():
@@ -314,10 +249,11 @@ class Workbench(QWidget):
             else:
                 self.data.open_path(path)
 
+    # ------------------------------------------------------------------ end
     def end(self) -> None:
         """End what runs: the preview is dropped, the volume is interrupted and can be gone on with."""
         self.explorer.job.cancel()
-        self.data.checker.cancel()
+        self.data.findings.checker.cancel()
         self.estimator.end()
         self.runner.end()
 

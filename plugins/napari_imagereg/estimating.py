@@ -64,7 +64,7 @@ class Estimator(QObject):
         self._work = explorer.job
         self._key: Any = None
         self._ground: Ground | None = None
-        self._known: dict[tuple[str, Any], tuple[float, int]] = {}
+        self._known: dict[tuple[str, str], tuple[float, int]] = {}
         self.job = Job(self)
         self.job.finished.connect(self._take)
         self.job.failed.connect(lambda sentence, _: self._show("", "", False))
@@ -84,7 +84,7 @@ class Estimator(QObject):
 
     def learn(self, method: str, seconds: float, iterations: int) -> None:
         """A preview was measured: its time is better than any estimate."""
-        self._known[method, self._key] = (seconds, iterations)
+        self._known[method, str(self._session.uncertainty)] = (seconds, iterations)
         self._pause.start()
 
     def end(self) -> None:
@@ -110,8 +110,9 @@ class Estimator(QObject):
             self._say(recipe, self._ground)
             return
         if key != self._key:
-            self._key, self._ground = key, None
-            self._known = {}
+            self._key, self._ground, self._known = key, None, {}
+            self.job.cancel()
+        if not self.job.running:
             measurement, row = session.measurement, session.row
             limits = {"limit": self._settings.preview_size, "threads": self._settings.threads}
             self.job.start(lambda keep: iter([ground_of(recipe, measurement, row, **limits)]))
@@ -126,7 +127,7 @@ class Estimator(QObject):
 
         method = recipe.resolved_method()
         plan = make_plan(ground.part, method, recipe)
-        known = self._known.get((method.name, self._key))
+        known = self._known.get((method.name, str(self._session.uncertainty)))
         if known is not None:
             plan = replace(plan, seconds=seconds_from_run(method, *known))
         elif ground.pass_seconds is not None:

@@ -69,10 +69,11 @@ class ParameterForm(QWidget):
         self._check()
 
     def set_advanced(self, advanced: bool) -> None:
-        """Show the parameters of level 'advanced' too."""
+        """Show the parameters of level 'advanced' too; those that were changed are always shown."""
         self._advanced = advanced
         for row in self._rows.values():
-            row.setVisible(advanced or row.level == "basic")
+            # What was changed is never hidden: it would act unseen.
+            row.setVisible(advanced or row.level == "basic" or row.is_changed())
 
     def values(self, *, changed_only: bool = False) -> dict[str, Any]:
         """Values by name; with `changed_only` those that differ from the defaults."""

@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from imagereg.errors import ImageregError, ResourceError
 from imagereg.recipe import Recipe
+from napari_imagereg.memory import give_back
 from napari_imagereg.torch_start import make_torch_safe
 
 _log = logging.getLogger("imagereg.napari")
@@ -88,6 +89,7 @@ class Job(QObject):
             with self._lock:
                 if self._abandon is abandon:
                     self._outcome = outcome
+            give_back()
 
         # No daemon: at exit Python would kill it inside torch, which aborts the process.
         self._thread = threading.Thread(target=work, name="imagereg-preview")

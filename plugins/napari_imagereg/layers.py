@@ -200,11 +200,12 @@ def show_sinogram(viewer: Any, measurement: Measurement, row: int) -> None:
 
 
 def look_at(viewer: Any, layer: Any, *, cells: int = 1) -> None:
-    """Fit a layer into the canvas, or into one of `cells` beside each other.
+    """Fit the axes of a layer that are displayed into the canvas, or into one of `cells` beside each other.
 
     The viewer's own call refuses layers that have fewer axes than the viewer.
     """
-    low, high = (np.asarray(corner[-2:], dtype=float) for corner in layer.extent.world)
+    shown = [axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed[-2:]]
+    low, high = (np.asarray(corner, dtype=float)[shown] for corner in layer.extent.world)
     room = np.asarray(viewer.canvas.size, dtype=float) / (1, cells)
     camera = viewer.scene.camera
     camera.center = (0.0, *(float(middle) for middle in (low + high) / 2))

@@ -48,7 +48,7 @@ class Prober(QObject):
         self._explorer.run_once(
             "estimating the noise",
             lambda: noise_of(recipe, measurement, row, **limits),
-            self._bench.physics.show_noise,
+            self._bench.physics.image.show_noise,
         )
 
     def sweep(self, columns: list[float]) -> None:

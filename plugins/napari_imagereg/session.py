@@ -127,6 +127,17 @@ class Session(History):
         rows = range(1 if self.whole is None else self.whole.rows)
         return rows[parse_slice(self.rows)] if self.rows and len(rows) > 1 else rows
 
+    def bin_data(self) -> None:
+        """Join neighbouring pixels before anything else is made of them; more of them where that is done."""
+        place = next((place for place, step in enumerate(self.steps) if "bin" in step), None)
+        if place is None:
+            self.steps.insert(0, {"bin": {}})
+        else:
+            now = self.steps[place]["bin"]
+            twice = {name: 2 * now[name] for name in ("columns", "rows") if now.get(name)}
+            self.steps[place] = {"bin": {**now, "columns": 4, **twice}}
+        self.steps_changed.emit()
+
     # ------------------------------------------------------------------ method
     def fitting(self) -> dict[str, type[Method]]:
         """All methods by name."""
@@ -165,6 +176,22 @@ class Session(History):
         name = name or self.method
         preset = self.presets.get(name)
         return {} if preset is None else dict(load_preset(preset, method=name).parameters)
+
+    def choose_preset(self, preset: str | None) -> None:
+        """Start from a preset of the current method, or from its defaults; own values are left behind.
+
+        Raises
+        ------
+        ImageregError
+            When it is none for this method; everything stays as it was.
+        """
+        if preset is not None:
+            load_preset(preset, method=self.method)
+        self.presets.pop(self.method, None)
+        if preset is not None:
+            self.presets[self.method] = preset
+        self.parameters[self.method] = {}
+        self.method_changed.emit()
 
     def set_parameters(self, values: dict[str, Any]) -> None:
         """Keep the current method's values."""
@@ -217,59 +244,14 @@ class Session(History):
 
         Where its file is missing, the rest is taken for the data that are open.
         """
-        from imagereg.io import read
-        from imagereg.preprocessing import step_name
+        from napari_imagereg.restoring import restore
 
-        chosen = recipe.input
-        if chosen.path.exists() and not self.holds(chosen):
-            # The layer is that of the same file, read with other hints.
-            layer = self.layer_name if chosen.path == self.path else ""
-            self.take(read(chosen.path, format=chosen.format, **chosen.hints), path=chosen.path, layer=layer)
-        if chosen.path.exists() or self.whole is None:
-            self.path, self.format, self.hints = chosen.path, chosen.format, dict(chosen.hints)
-        if self.whole is None:
-            self.views, self.rows = chosen.views, chosen.rows
-        self.take_part(chosen.views, chosen.rows)
-        self.centre = None
-        self.steps = []
-        for step in recipe.preprocess:
-            name = step_name(step)
-            values = dict(step[name] or {}) if isinstance(step, dict) else {}
-            if name == "centre" and values.get("column") is not None:
-                self.centre = float(values["column"])
-            self.steps.append({name: values})
-        self._load_physics(recipe)
-        self.method = recipe.method.name
-        self.parameters[self.method] = dict(recipe.method.model_extra or {})
-        self.presets.pop(self.method, None)
-        if recipe.method.preset is not None:
-            self.presets[self.method] = recipe.method.preset
-        asked = recipe.uncertainty
-        self.uncertainty = {} if asked is None else asked.model_dump(mode="json", exclude_none=True)
-        self.output = recipe.output.model_dump(mode="json", exclude_defaults=True)
-        self.device, self.slab = recipe.execution.device, recipe.execution.slab
-        execution = recipe.execution.model_dump(mode="json", exclude_defaults=True)
-        self.execution = {k: v for k, v in execution.items() if k not in ("device", "slab")}
-        self.physics_changed.emit()
-        self.steps_changed.emit()
-        self.method_changed.emit()
-        self.execution_changed.emit()
+        restore(self, recipe)
 
     def holds(self, source: Input) -> bool:
         """Whether the data are those of a recipe's input, read in the same way."""
         held = (self.path, self.format, self.hints)
         return self.whole is not None and held == (source.path, source.format, source.hints)
-
-    def _load_physics(self, recipe: Recipe) -> None:
-        plain = recipe.physics.model_dump(mode="json", exclude_defaults=True)
-        kind = recipe.physics.kind
-        tasks = {kind: task for task, kind in TASKS.items()}
-        image = self.measurement is not None and self.measurement.geometry is None
-        # For images 'auto' is denoising, and stays 'auto' until another task is chosen.
-        self.task = "denoise" if kind == "auto" and image else tasks[kind]
-        self.volume = plain.pop("volume", None)
-        plain.pop("kind", None)
-        self.physics = plain if TASKS[self.task] == kind else {**plain, "kind": kind}
 
     def as_text(self, form: Literal["CLI", "Python", "YAML"], recipe: Recipe | None = None) -> str:
         """The recipe as a command line, a piece of Python, or itself."""

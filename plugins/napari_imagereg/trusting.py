@@ -14,7 +14,7 @@ from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
 from napari_imagereg.history import Run
-from napari_imagereg.layers import image_keywords, replace_layer, show_sinogram
+from napari_imagereg.layers import image_keywords, look_at, replace_layer, show_sinogram
 from napari_imagereg.previewing import prepare_slice, single
 
 if TYPE_CHECKING:
@@ -48,15 +48,24 @@ def image_of(layer: Any, measurement: Measurement, row: int) -> Any:
 
 def halves_looks(recipe: Recipe, whole: Measurement, row: int, stop: threading.Event) -> Iterator[Any]:
     """The states of a run's method on both halves of its data, and their agreement last."""
-    from imagereg.engine import grid_of, prepare
+    from imagereg.engine import grid_of, iterate, prepare
     from imagereg.uncertainty.half_sets import compare_halves
 
     execution = recipe.execution
     part = data_of(recipe, whole, row)
     voxel, unit = grid_of(part)
     ready = prepare(part, device=execution.device, precision=execution.precision)
-    method = recipe.resolved_method()
-    for look in compare_halves(ready, method, seed=execution.seed, voxel=voxel, unit=unit or "pixel"):
+
+    def run(half: Measurement) -> Iterator[Any]:
+        return iterate(
+            half,
+            recipe.resolved_method(),
+            device=execution.device,
+            precision=execution.precision,
+            seed=execution.seed,
+        )
+
+    for look in compare_halves(ready, run, seed=execution.seed, voxel=voxel, unit=unit or "pixel"):
         if stop.is_set():
             return
         yield part, look
@@ -122,7 +131,7 @@ class Examiner(QObject):
                 other.visible = False
             if residual.ndim == 3 and not part.coupled:
                 where["translate"] = (0.0, file_row * part.geometry.row_edge, 0.0)
-        replace_layer(
+        layer = replace_layer(
             bench.viewer,
             part,
             name,
@@ -133,6 +142,7 @@ class Examiner(QObject):
             contrast_limits=(-SHOWN, SHOWN),
         )
         show_sinogram(bench.viewer, part, file_row)
+        look_at(bench.viewer, layer)
 
     def compare_halves(self) -> None:
         """Run the method of the chosen run on two halves of its data and show down to where they agree."""

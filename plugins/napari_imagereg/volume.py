@@ -44,30 +44,53 @@ class VolumeDialog(QDialog):
         self._takes.setWordWrap(True)
         self._takes.setMinimumWidth(320)
         form.addRow("takes", self._takes)
+        self._session = session
+        self.bin_button = QPushButton("Bin the data")
+        self.bin_button.setToolTip("Add the step that joins neighbouring pixels: a quarter of the memory.")
+        self.bin_button.clicked.connect(self._bin)
+        self.bin_button.hide()
+        form.addRow("", self.bin_button)
         form.addRow("folder", self._folder)
         form.addRow("", browse)
         buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )
-        start = buttons.button(QDialogButtonBox.StandardButton.Ok)
-        start.setText("Run")
-        start.setToolTip("Start a process of its own; where it is interrupted it can go on later.")
+        self._start = buttons.button(QDialogButtonBox.StandardButton.Ok)
+        self._start.setText("Run")
+        self._start.setToolTip("Start a process of its own; where it is interrupted it can go on later.")
         browse.setToolTip("Choose where the folder of the results is made.")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form.addRow(buttons)
-        # One slab is preprocessed for the estimate, which takes a while: not in the GUI's thread.
-        recipe = session.recipe() if session.path is not None else None
-        shape = session.measurement.data.shape if session.measurement is not None else ()
         self._job = Job(self)
         self._job.finished.connect(lambda text: self._say(text.replace(", ", "\n")))
-        self._job.failed.connect(lambda sentence, _: self._say(f"\N{WARNING SIGN} {sentence}"))
-        self._job.start(lambda keep: iter([takes(recipe, shape)]))
+        self._job.failed.connect(self._warn)
         self.finished.connect(lambda _: self._job.cancel())
+        self._estimate()
 
     def folder(self) -> Path:
         """The folder that the results go to."""
         return Path(self._folder.text())
+
+    def _estimate(self) -> None:
+        """Work out what the run takes, in a thread: one slab is preprocessed for it."""
+        session = self._session
+        recipe = session.recipe() if session.path is not None else None
+        shape = session.measurement.data.shape if session.measurement is not None else ()
+        self._job.start(lambda keep: iter([takes(recipe, shape)]))
+
+    def _warn(self, sentence: str, resources: bool) -> None:
+        """Say why it cannot be run; where memory does not suffice, with the way out."""
+        self.bin_button.setVisible(resources)
+        self._start.setEnabled(not resources)
+        self._say(f"\N{WARNING SIGN} {sentence}")
+
+    def _bin(self) -> None:
+        self._session.bin_data()
+        self.bin_button.hide()
+        self._start.setEnabled(True)
+        self._say("working it out\N{HORIZONTAL ELLIPSIS}")
+        self._estimate()
 
     def _say(self, text: str) -> None:
         """Show a text; the dialog grows as it needs."""

@@ -97,7 +97,7 @@ def test_error_bars_are_asked_for_in_the_dock(viewer: Any, workbench: Any, qtbot
     std = viewer.layers[f"{run.layer} std"]
     assert std.data.shape == viewer.layers[run.layer].data.shape
     assert float(np.max(std.data)) > 0
-    assert "not calibrated" in workbench.preview.legend()
+    assert "Not calibrated" in workbench.preview.legend()
     workbench.method.error_bars.choose("none")
     assert workbench.session.recipe().uncertainty is None
 

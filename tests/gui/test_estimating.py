@@ -68,8 +68,7 @@ def test_a_scan_is_estimated_and_a_preview_corrects_it(
 
 
 def test_a_picture_is_estimated_by_its_memory(viewer: Any, workbench: Any, qtbot: Any) -> None:
-    data, keywords, _ = samples.noisy()[0]
-    workbench.data.use_layer(viewer.add_image(data[:64, :64], **keywords))
+    workbench.data.use_layer(viewer.add_image(samples.noisy()[0][0][:64, :64], name="noisy"))
     words = said(workbench, qtbot, "B")
     assert "about" not in words
     workbench.session.choose_method("tv")
@@ -86,8 +85,7 @@ def test_the_gui_does_not_wait_for_the_estimate(
         return SimpleNamespace(part=None, pass_seconds=None)
 
     monkeypatch.setattr(estimating, "ground_of", slow)
-    data, keywords, _ = samples.noisy()[0]
-    workbench.data.use_layer(viewer.add_image(data[:64, :64], **keywords))
+    workbench.data.use_layer(viewer.add_image(samples.noisy()[0][0][:64, :64], name="noisy"))
     workbench.estimator._pause.stop()
     began = time.perf_counter()
     workbench.estimator._refresh()
@@ -97,3 +95,30 @@ def test_the_gui_does_not_wait_for_the_estimate(
     workbench.explorer.start_preview()
     assert not workbench.estimator.job.running
     workbench.cancel()
+
+
+def test_a_volume_that_is_too_large_is_binned_before_it_runs(
+    viewer: Any, workbench: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_imagereg.volume import VolumeDialog
+
+    from imagereg.execution import plan
+    from imagereg.simulation import write_raw_scan
+
+    write_raw_scan(tmp_path / "scan.h5", columns=64, rows=4, views=60, seed=1)
+    workbench.data.open_path(tmp_path / "scan.h5")
+    workbench.session.choose_method("tv")
+    # One row of 64 columns takes more than this, one of 32 less.
+    monkeypatch.setattr(plan, "total_memory", lambda: 1_000_000)
+    dialog = VolumeDialog(workbench.session, workbench)
+    qtbot.waitUntil(dialog.estimated, timeout=30000)
+    assert "bin the data" in dialog._takes.text()
+    assert not dialog._start.isEnabled()
+    assert not dialog.bin_button.isHidden()
+    dialog.bin_button.click()
+    qtbot.waitUntil(dialog.estimated, timeout=30000)
+    assert "voxels" in dialog._takes.text()
+    assert dialog._start.isEnabled()
+    assert dialog.bin_button.isHidden()
+    assert workbench.session.steps[0] == {"bin": {}}
+    dialog.reject()

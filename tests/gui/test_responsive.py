@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 from napari_imagereg.jobs import SWITCH, Job
 
 from imagereg.geometry import ParallelBeam
@@ -80,3 +81,21 @@ def test_the_gui_has_little_to_do_during_a_preview(viewer: Any, workbench: Any, 
     while any(thread.name == "imagereg-preview" for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "the thread of a cancelled preview is left"
         time.sleep(0.005)
+
+
+def test_a_wish_to_stop_between_two_looks_is_answered_by_a_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_imagereg import previewing
+
+    from imagereg.measurement import Measurement
+    from imagereg.recipe import Recipe
+
+    monkeypatch.setattr(previewing, "EVERY", 0.0)
+    picture = np.random.default_rng(0).random((16, 16), dtype=np.float32)
+    recipe = Recipe.of_mapping({"input": "picture", "method": {"name": "tv", "tolerance": 1e-9}})
+    stop = threading.Event()
+    looks = previewing.preview_looks(recipe, Measurement(picture), 0, stop)
+    assert not next(looks).finished
+    stop.set()
+    (last,) = looks
+    assert last.finished == "stopped and kept"
+    assert last.provenance["recipe"]

@@ -183,7 +183,7 @@ def test_the_dock_shows_a_recipe_and_an_edit_changes_nothing_else(
     assert main in workbench.method.form.values() or not main
     workbench.method.form.set_values({edited: "hann" if edited == "window" else 33})
     workbench.method.error_bars.edited.emit()
-    workbench.physics.noise.edited.emit()
+    workbench.physics.image.noise.edited.emit()
     expected = recipe.with_values({edited: "hann" if edited == "window" else 33})
     assert session.recipe() == expected
 

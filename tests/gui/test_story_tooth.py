@@ -95,19 +95,19 @@ def test_the_tooth_from_raw_counts_to_a_shell(
     shown = viewer.layers[second.layer]
     target = tmp_path / "tooth.ome.zarr"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(target), ""))
-    workbench.export(second.number)
+    workbench.outputs.export(second.number)
     exported = read(target)
     assert np.array_equal(np.squeeze(np.asarray(exported.data[...])), shown.data)
     assert exported.pixel[-1] == pytest.approx(float(shown.scale[-1]))
 
     # The copied line in a shell, and the copied script in Python: bit for bit.
-    workbench.copy_run(second.number, "CLI")
+    workbench.outputs.copy_run(second.number, "CLI")
     line = QApplication.clipboard().text()
     assert line.startswith("imagereg run ")
     in_a_shell(line, tmp_path)
     whole = np.squeeze(np.asarray(read(tmp_path / "out" / "image.ome.zarr").data[...]))
     assert np.array_equal(whole, shown.data)
-    workbench.copy_run(second.number, "Python")
+    workbench.outputs.copy_run(second.number, "Python")
     names: dict[str, Any] = {}
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").rename(tmp_path / "shell")

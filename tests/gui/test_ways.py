@@ -333,9 +333,9 @@ def test_each_image_task_gives_its_physics(viewer: Any, workbench: Any, qtbot: A
     workbench.session.choose_method("tv")
     workbench.method.form.set_values({"iterations": 3})
     for number, task in enumerate(("deblur", "super-resolution", "inpaint")):
-        workbench.physics.set_task(task)
+        workbench.physics.image.set_task(task)
         if task == "inpaint":
-            workbench.physics.set_mask(tmp_path / "mask.npy")
+            workbench.physics.image.set_mask(tmp_path / "mask.npy")
         workbench.explorer.start_preview()
         run = wait_for_run(workbench, qtbot, number + 1)
         side = 64 if task == "super-resolution" else 32
@@ -357,7 +357,7 @@ def test_noise_is_said_or_estimated_and_goes_into_the_recipe(viewer: Any, workbe
     found = workbench.session.recipe().physics.noise
     assert found["name"] == "gaussian"
     assert found["sigma"] == pytest.approx(0.1, rel=0.2)
-    workbench.physics.set_task("deblur")
+    workbench.physics.image.set_task("deblur")
     assert workbench.session.recipe().physics.noise == found
 
 

@@ -113,7 +113,10 @@ def clear_layout(layout: Any) -> None:
     """Take every widget out of a layout."""
     while layout.count():
         item = layout.takeAt(0)
-        if item.widget() is not None:
-            item.widget().deleteLater()
+        widget = item.widget()
+        if widget is not None:
+            # Out of sight at once: it is deleted when the loop of events comes round.
+            widget.setParent(None)
+            widget.deleteLater()
         elif item.layout() is not None:
             clear_layout(item.layout())

@@ -7,27 +7,17 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from imagereg.errors import ImageregError
 from imagereg.measurement import Measurement
 from napari_imagereg.editors import narrow
-from napari_imagereg.jobs import Job
+from napari_imagereg.gallery import GALLERY, arrange, piece
 from napari_imagereg.layers import KEY, measurement_keywords, measurement_of, show_sinogram
-from napari_imagereg.panels.base import Panel, clear_layout, note
+from napari_imagereg.panels.base import Panel, note
+from napari_imagereg.panels.findings import Findings
 from napari_imagereg.panels.part import PartRow
 from napari_imagereg.session import Session
-
-SAMPLES = {
-    "Raw counts of a foam": "raw_scan",
-    "Shepp-Logan sinogram": "shepp_logan",
-    "Sparse-view fan beam": "sparse_fan",
-    "Limited angle": "limited_angle",
-    "Cone beam, 3-D Shepp-Logan": "cone",
-    "Noisy picture": "noisy",
-    "Blurred picture": "blurred",
-}
-"""Titles of the samples and the functions that make them."""
 
 
 class DataPanel(Panel):
@@ -35,17 +25,14 @@ class DataPanel(Panel):
 
     failed = Signal(str)
     recipe_dropped = Signal(str)
+    trial_wanted = Signal()
+    tour_wanted = Signal()
 
     def __init__(self, session: Session, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__("1  Data", parent)
         self._session, self._viewer = session, viewer
         self._source: Any = None
         self._opening = False
-        self._findings_of: list[Any] | None = None
-        self._ignored: set[str] = set()
-        self.checker = Job(self)
-        self.checker.finished.connect(self._take_findings)
-        self.checker.failed.connect(lambda sentence, _: self._take_findings([]))
         self._layers = QComboBox()
         self._layers.setToolTip("Image layers of this viewer: the measurement to work on.")
         narrow(self._layers, letters=10)
@@ -56,24 +43,39 @@ class DataPanel(Panel):
         sample = QPushButton("Sample")
         sample.setToolTip("Open data made on the spot, with known truth, to try things on.")
         menu = QMenu(sample)
-        for title, make in SAMPLES.items():
-            menu.addAction(title).triggered.connect(lambda _=False, make=make: self.open_sample(make))
+        menu.setToolTipsVisible(True)
+        for shown in GALLERY:
+            action = menu.addAction(shown.title)
+            action.setToolTip(shown.tip)
+            action.triggered.connect(lambda _=False, make=shown.make: self.open_sample(make))
         sample.setMenu(menu)
         self.row(self._layers, browse, sample, stretch=0)
         self._facts = note()
         self.layout_.addWidget(self._facts)
+        self._start = QWidget()
+        self.layout_.addWidget(self._start)
+        start = QHBoxLayout(self._start)
+        start.setContentsMargins(0, 0, 0, 0)
+        for text, tip, signal in (
+            ("Try it", f"Open '{GALLERY[0].title}' and reconstruct it.", self.trial_wanted),
+            ("Tour", "Walk through the dock, step by step.", self.tour_wanted),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(lambda _=False, signal=signal: signal.emit())
+            start.addWidget(button)
         self.part = PartRow()
         self.part.edited.connect(self._take_part)
         self.layout_.addWidget(self.part)
-        self._findings = QVBoxLayout()
-        self._findings.setSpacing(2)
-        self.layout_.addLayout(self._findings)
+        self.findings = Findings(session)
+        self.findings.told.connect(self.set_state)
+        self.layout_.addWidget(self.findings)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             self.listen(event, self._refresh_layers)
         self.listen(viewer.layers.events.inserted, self._welcome)
         self.listen(session.data_changed, self.refresh)
-        self.listen(session.data_changed, self._check)
-        self.listen(session.steps_changed, self._refresh_findings)
+        self.listen(session.data_changed, self.findings.check)
+        self.listen(session.steps_changed, self.findings.refresh)
         self._refresh_layers()
         self.refresh()
         for layer in viewer.layers:
@@ -144,7 +146,7 @@ class DataPanel(Panel):
         self._turn()
 
     def open_sample(self, make: str) -> None:
-        """Open one of the samples by the name of its function and work on it."""
+        """Open one of the samples by the name of its function, with the method and preset that suit it."""
         from napari_imagereg import samples
 
         for data, keywords, _ in getattr(samples, make)():
@@ -152,6 +154,7 @@ class DataPanel(Panel):
             layer = self._viewer.add_image(data, **keywords)
             self._opening = False
             self.use_layer(layer)
+        arrange(self._session, piece(make))
 
     def _take_part(self) -> None:
         """Take the views and rows that were written; what selects nothing is refused in one sentence."""
@@ -203,6 +206,7 @@ class DataPanel(Panel):
         """Show what the session holds."""
         measurement, whole = self._session.measurement, self._session.whole
         self.part.show_part(whole, self._session.views, self._session.rows)
+        self._start.setVisible(whole is None)
         if measurement is None or whole is None:
             self._facts.setText(
                 "Choose a layer, open a scan, or take a sample to try things on. "
@@ -223,74 +227,7 @@ class DataPanel(Panel):
             index = self._layers.findText(self._session.layer_name)
             if index >= 0:
                 self._layers.setCurrentIndex(index)
-        self._refresh_findings()
-
-    def _check(self) -> None:
-        """Look for what is wrong, in a thread; the findings come later."""
-        measurement = self._session.measurement
-        self._findings_of, self._ignored = None, set()
-        self.checker.cancel()
-        self._refresh_findings()
-        if measurement is None:
-            return
-
-        def look(keep: Any) -> Any:
-            from imagereg.preprocessing import health
-
-            yield list(health(measurement))
-
-        self.checker.start(look)
-
-    def _take_findings(self, findings: list[Any] | None) -> None:
-        self._findings_of = findings or []
-        self._refresh_findings()
-
-    def _refresh_findings(self) -> None:
-        clear_layout(self._findings)
-        if self._session.measurement is None:
-            return
-        if self._findings_of is None:
-            self.set_state("checking\N{HORIZONTAL ELLIPSIS}")
-            return
-        chosen = {name for step in self._session.steps for name in step}
-        left = [
-            finding
-            for finding in self._findings_of
-            if str(finding) not in self._ignored and (not finding.step or finding.step not in chosen)
-        ]
-        for finding in left:
-            self._findings.addWidget(self._line(QWidget(), finding, chosen))
-        self.set_state(f"\N{WARNING SIGN} {len(left)}" if left else "\N{CHECK MARK} checked")
-
-    def _line(self, line: QWidget, finding: Any, chosen: set[str]) -> QWidget:
-        from qtpy.QtWidgets import QHBoxLayout
-
-        layout = QHBoxLayout(line)
-        layout.setContentsMargins(0, 0, 0, 0)
-        text = finding.sentence if finding.step else str(finding)
-        layout.addWidget(note(f"\N{WARNING SIGN} {text}", kind="finding"), 1)
-        step = getattr(finding, "step", "")
-        if step and step not in chosen:
-            mend = QPushButton("Fix")
-            mend.setToolTip(f"Add the step '{step}'.")
-            mend.clicked.connect(lambda _=False, step=step: self.mend(step))
-            layout.addWidget(mend)
-        ignore = QPushButton("Ignore")
-        ignore.setToolTip("Take this finding off the list; nothing is changed.")
-        ignore.clicked.connect(lambda _=False, said=str(finding): self._ignore(said))
-        layout.addWidget(ignore)
-        return line
-
-    def _ignore(self, said: str) -> None:
-        self._ignored.add(said)
-        self._refresh_findings()
-
-    def mend(self, step: str) -> None:
-        """Add the step that a finding names, where it belongs."""
-        # What mends raw values must come before the flat field turns them into line integrals.
-        first = step in ("outliers", "crop")
-        self._session.steps.insert(0 if first else len(self._session.steps), {step: {}})
-        self._session.steps_changed.emit()
+        self.findings.refresh()
 
     def _refresh_layers(self, event: Any = None) -> None:
         names = [layer.name for layer in self._viewer.layers if layer._type_string == "image"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,22 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
     QPushButton,
     QSlider,
-    QSpinBox,
     QWidget,
 )
 
 from imagereg.geometry import ConeBeam, FanBeam, ParallelBeam
 from napari_imagereg.panels.base import Panel, note
-from napari_imagereg.panels.noise import NoiseRow
+from napari_imagereg.panels.image_physics import ImagePhysics
 from napari_imagereg.panels.strip import Strip
-from napari_imagereg.session import TASKS, Session
+from napari_imagereg.session import Session
 
 FINE = 40
 """Quarters of a pixel that the slider of the axis reaches to both sides."""
 
 OFFSETS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
 """Columns of a sweep around the current one."""
-
-OWN = {"deblur": ("blur", "kernel"), "super-resolution": ("factor",), "inpaint": ("mask",)}
-"""What only one task knows."""
 
 KINDS = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
 
@@ -53,11 +45,10 @@ class GeometryPanel(Panel):
         self.layout_.addWidget(self._text)
         self._scan = QWidget()
         self._build_scan()
-        self._image = QWidget()
-        self._build_image()
+        self.image = ImagePhysics(session)
         self._manual = QWidget()
         self._build_manual()
-        for part in (self._scan, self._image, self._manual):
+        for part in (self._scan, self.image, self._manual):
             self.layout_.addWidget(part)
         self.listen(session.physics_changed, self.refresh)
         self.listen(session.data_changed, self.refresh)
@@ -97,48 +88,6 @@ class GeometryPanel(Panel):
         self._votes.hide()
         part.layout_.addWidget(self._votes)
         _fill(self._scan, part)
-
-    def _build_image(self) -> None:
-        part = Panel("Image physics", self._image)
-        self._task = QComboBox()
-        self._task.addItems([task for task in TASKS if task != "tomography"])
-        self._task.setToolTip("What happened to the image: noise, blur, missing pixels, coarse pixels.")
-        self._task.activated.connect(lambda _: self.set_task(self._task.currentText()))
-        self._blur = QDoubleSpinBox()
-        self._blur.setRange(0.1, 50)
-        self._blur.setValue(1.5)
-        self._blur.setSuffix(" px")
-        self._blur.setToolTip("Standard deviation of the Gaussian blur.")
-        self._blur.valueChanged.connect(lambda value: self._edit(blur=value, kernel=None))
-        self._kernel = QPushButton("Kernel\N{HORIZONTAL ELLIPSIS}")
-        self._kernel.clicked.connect(self._ask_kernel)
-        self._factor = QSpinBox()
-        self._factor.setRange(2, 8)
-        self._factor.setToolTip("How many times finer the result shall be.")
-        self._factor.valueChanged.connect(lambda value: self._edit(factor=value))
-        self._mask = QPushButton("Choose\N{HORIZONTAL ELLIPSIS}")
-        self._mask.setToolTip("A picture of the image's size that is 0 where the image is not known.")
-        self._mask.clicked.connect(self._ask_mask)
-        part.row("Task", self._task, stretch=1)
-        self._settings: dict[str, QWidget] = {}
-        for task, word, editor in (
-            ("deblur", "Blur", self._blur),
-            ("super-resolution", "Factor", self._factor),
-            ("inpaint", "Mask", self._mask),
-        ):
-            line = QWidget()
-            layout = QHBoxLayout(line)
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.addWidget(QLabel(word))
-            layout.addWidget(editor, 1)
-            if task == "deblur":
-                layout.addWidget(self._kernel)
-            part.layout_.addWidget(line)
-            self._settings[task] = line
-        self.noise = NoiseRow()
-        self.noise.edited.connect(lambda: self._edit(noise=self.noise.model()))
-        part.layout_.addWidget(self.noise)
-        _fill(self._image, part)
 
     def _build_manual(self) -> None:
         part = Panel("Treat the layer as a scan", self._manual, opened=False)
@@ -182,7 +131,7 @@ class GeometryPanel(Panel):
         measurement = self._session.measurement
         geometry = None if measurement is None else measurement.geometry
         self._scan.setVisible(geometry is not None)
-        self._image.setVisible(measurement is not None and geometry is None)
+        self.image.setVisible(measurement is not None and geometry is None)
         self._manual.setVisible(measurement is not None and geometry is None)
         self._filling = True
         if geometry is not None:
@@ -197,20 +146,8 @@ class GeometryPanel(Panel):
                 if measurement is None
                 else "An image, y = A x: what happened to it?"
             )
-            self._task.setCurrentText(self._session.task)
+            self.image.refresh()
             self.set_state("" if measurement is None else self._session.task)
-            physics = self._session.physics
-            self._blur.setValue(physics.get("blur", self._blur.value()))
-            self._factor.setValue(physics.get("factor", self._factor.value()))
-            self.noise.show_model(physics.get("noise"))
-            self._mask.setText(Path(physics.get("mask", "Choose\N{HORIZONTAL ELLIPSIS}")).name)
-            self._kernel.setText(Path(physics.get("kernel", "Kernel\N{HORIZONTAL ELLIPSIS}")).name)
-            self._kernel.setToolTip(
-                "A picture of the blur kernel, in place of a Gaussian"
-                + (f": {physics['kernel']}; move the number to leave it." if "kernel" in physics else ".")
-            )
-        for task, line in self._settings.items():
-            line.setVisible(task == self._session.task)
         self._text.setVisible(bool(self._text.text()))
         self._filling = False
 
@@ -257,46 +194,6 @@ class GeometryPanel(Panel):
             return
         self._session.centre = float(column)
         self._session.physics_changed.emit()
-
-    def set_task(self, task: str) -> None:
-        """Say what happened to the image: 'denoise', 'deblur', 'inpaint' or 'super-resolution'."""
-        others = {name for other, names in OWN.items() if other != task for name in names}
-        kept = {name: v for name, v in self._session.physics.items() if name not in {*others, "kind"}}
-        if task == "deblur" and "kernel" not in kept:
-            kept.setdefault("blur", self._blur.value())
-        elif task == "super-resolution":
-            kept.setdefault("factor", self._factor.value())
-        self._session.task = task  # type: ignore[assignment]
-        self._session.physics = kept
-        self._session.physics_changed.emit()
-
-    def _edit(self, **values: Any) -> None:
-        """Change what the user touched and leave the rest as it is; None takes a value away."""
-        measurement = self._session.measurement
-        if self._filling or measurement is None or measurement.geometry is not None:
-            return
-        changed = {**self._session.physics, **values}
-        self._session.physics = {name: value for name, value in changed.items() if value is not None}
-        self._session.physics_changed.emit()
-
-    def _ask_kernel(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Picture of the blur kernel")
-        if name:
-            self._edit(kernel=name, blur=None)
-
-    def _ask_mask(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Mask of the known pixels")
-        if name:
-            self.set_mask(Path(name))
-
-    def set_mask(self, path: Path) -> None:
-        """Take a file as the mask of known pixels."""
-        self._edit(mask=str(path))
-
-    def show_noise(self, sigma: float) -> None:
-        """Take Gaussian noise of a standard deviation."""
-        self.noise.show_model({"name": "gaussian", "sigma": sigma})
-        self._edit(noise=self.noise.model())
 
     def _make_scan(self) -> None:
         measurement = self._session.whole

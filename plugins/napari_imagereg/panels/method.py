@@ -10,6 +10,7 @@ from napari_imagereg.editors import narrow
 from napari_imagereg.form import ParameterForm
 from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.panels.error_bars import ErrorBarsRow
+from napari_imagereg.panels.presets import PresetRow
 from napari_imagereg.panels.strip import Strip
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Session
@@ -21,6 +22,7 @@ class MethodPanel(Panel):
     """Methods that fit can be chosen, the others say why not; the form is built from the declaration."""
 
     edited = Signal()
+    failed = Signal(str)
     suggest = Signal(str)
     sweep = Signal()
 
@@ -54,6 +56,10 @@ class MethodPanel(Panel):
         self.layout_.addWidget(self._combo)
         self._summary = note()
         self.layout_.addWidget(self._summary)
+        self.presets = PresetRow(session)
+        self.presets.failed.connect(self.failed.emit)
+        self.presets.edited.connect(self.edited.emit)
+        self.layout_.addWidget(self.presets)
         self.form = ParameterForm()
         self.form.changed.connect(self._keep)
         self.layout_.addWidget(self.form)
@@ -118,6 +124,7 @@ class MethodPanel(Panel):
         self.error_bars.show_section(self._session.uncertainty)
         self.curve.hide()
         self._evidence.hide()
+        self.presets.refresh()
         self.form.blockSignals(True)
         self.form.show_model(declared, self._session.parameters_of(), preset=self._session.preset_of())
         self.form.blockSignals(False)

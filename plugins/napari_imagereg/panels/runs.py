@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
 from imagereg.errors import UsageError
 from napari_imagereg.compare import MODES, Comparison, profile
 from napari_imagereg.history import Run
+from napari_imagereg.memory import give_back
 from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Session
@@ -256,6 +258,8 @@ class RunsPanel(Panel):
         if run.layer in self._viewer.layers:
             self._viewer.layers.remove(run.layer)
         self._session.remove_run(run.number)
+        # In a thread, for it takes as long as a frame.
+        threading.Thread(target=give_back, name="imagereg-memory").start()
 
     def _leave(self) -> None:
         """Leave the comparison."""

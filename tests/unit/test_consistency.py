@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from imagereg.engine import reconstruct
+from imagereg.engine import iterate, reconstruct
 from imagereg.errors import UsageError
 from imagereg.geometry import ParallelBeam
 from imagereg.measurement import Measurement
-from imagereg.methods.registry import method
 from imagereg.phantoms import ellipses_and_lines, simulate
 from imagereg.physics import GaussianNoise
 from imagereg.uncertainty.consistency import consistency, image_tensor
@@ -19,6 +19,10 @@ from imagereg.uncertainty.fourier_shell import half_bit_threshold, shell_correla
 from imagereg.uncertainty.half_sets import Halves, compare_halves, half_sets
 
 SIDE = 64
+
+
+def fbp(half: Measurement) -> Any:
+    return iterate(half, "fbp")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def test_the_curve_is_one_for_equals_and_low_for_strangers() -> None:
     same = shell_correlation(a, a)
     assert np.allclose(same.correlation, 1)
     assert same.resolution == {"half-bit": None, "1/7": None}
-    assert "below 2 (two pixels)" in same.sentence
+    assert "two pixels, 2 pixel (half-bit)" in same.sentence
     other = shell_correlation(a, b)
     counts = 2 * np.pi * np.arange(1, other.frequency.size + 1) / 2
     assert (np.abs(other.correlation) < 5 / np.sqrt(0.4 * counts)).all()
@@ -82,7 +86,9 @@ def test_the_resolution_is_where_signal_and_noise_meet(shape: tuple[int, ...]) -
     q = np.sqrt(sum(f**2 for f in np.meshgrid(*[np.fft.fftfreq(n, 0.5) for n in shape], indexing="ij")))
     spectrum = np.fft.fftn(rng.standard_normal(shape)) * (q < edge)
     image = np.fft.ifftn(spectrum).real
-    halves = [image + 0.01 * image.std() * rng.standard_normal(shape) for _ in range(2)]
+    # A fourth of the power of a coefficient is noise.
+    sigma = image.std() * np.sqrt(1 / (4 * (q < edge).mean()))
+    halves = [image + sigma * rng.standard_normal(shape) for _ in range(2)]
     found = shell_correlation(*halves, voxel=(0.5,) * len(shape), unit="mm")
     size = found.resolution["half-bit"]
     assert size is not None
@@ -104,7 +110,7 @@ def test_a_scan_is_parted_into_even_and_odd_views(scan: Measurement) -> None:
     assert "even and odd" in how
     assert np.array_equal(first.data[:, :, 1], ready.data[:, :, 2])
     assert np.array_equal(second.data[:, :, 1], ready.data[:, :, 3])
-    *states, last = compare_halves(ready, method("fbp"), voxel=(0.5, 0.5), unit="mm")
+    *states, last = compare_halves(ready, fbp, voxel=(0.5, 0.5), unit="mm")
     assert isinstance(last, Halves)
     assert {state.phase.split(", ")[-1] for state in states} == {"first half", "second half"}
     alone = reconstruct(scan.select(views=slice(1, None, 2)), "fbp").image
@@ -114,7 +120,7 @@ def test_a_scan_is_parted_into_even_and_odd_views(scan: Measurement) -> None:
     assert 1.0 < size < 6.0
     # More noise, less resolution.
     worse = replace(scan, data=scan.data + 0.05 * np.random.default_rng(2).standard_normal(scan.data.shape))
-    *_, noisy = compare_halves(worse.ready(), method("fbp"), voxel=(0.5, 0.5), unit="mm")
+    *_, noisy = compare_halves(worse.ready(), fbp, voxel=(0.5, 0.5), unit="mm")
     assert noisy.curve.resolution["1/7"] > size
     with pytest.raises(UsageError, match="too few"):
         half_sets(scan.select(views=slice(0, 6)).ready())
@@ -131,7 +137,7 @@ def test_an_image_is_parted_into_diagonals_and_through_a_blur_by_noise() -> None
     assert first.noise.sigma == pytest.approx(0.1 / np.sqrt(2))
     difference = (first.data - second.data).numpy()
     assert np.median(np.abs(difference)) / 0.6745 == pytest.approx(0.1, rel=0.1)
-    *_, last = compare_halves(noisy.ready(), method("tv", iterations=20))
+    *_, last = compare_halves(noisy.ready(), lambda half: iterate(half, "tv", iterations=20))
     assert last.curve.nyquist == 0.25
     blurred = replace(noisy, physics=physics.blur(physics.gaussian_kernel(1.0)))
     known = replace(blurred, noise=GaussianNoise(0.1)).ready()

@@ -1,0 +1,81 @@
+"""What leaves the dock: recipes in three forms, and images of runs with their recipe inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from imagereg.errors import ImageregError
+from imagereg.recipe import Recipe
+from napari_imagereg.history import Run
+
+if TYPE_CHECKING:
+    from napari_imagereg.dock import Workbench
+
+Form = Literal["CLI", "Python", "YAML"]
+
+
+class Outputs(QObject):
+    """Puts recipes on the clipboard or into files, and runs back into the form."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(bench)
+        self._bench, self._session = bench, bench.session
+
+    def _run(self, number: int) -> Run:
+        return next(run for run in self._session.runs if run.number == number)
+
+    def copy_as(self, form: Form) -> None:
+        """Put what the panels say on the clipboard as a command, Python or YAML."""
+        try:
+            self._put(self._session.as_text(form), form, "what the panels say")
+        except ImageregError as error:
+            self._bench.fail(str(error))
+
+    def copy_run(self, number: int, form: Form) -> None:
+        """Put what makes exactly the image of a run on the clipboard."""
+        run = self._run(number)
+        self._put(self._session.as_text(form, Recipe.parse(run.recipe)), form, run.title)
+
+    def _put(self, text: str, form: str, what: str) -> None:
+        QApplication.clipboard().setText(text)
+        self._bench.footer.show_progress(None, f"{form} of {what} is on the clipboard")
+
+    def save_recipe(self) -> None:
+        """Write the recipe where the user says."""
+        name, _ = QFileDialog.getSaveFileName(
+            self._bench, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)"
+        )
+        if not name:
+            return
+        try:
+            Path(name).write_text(self._session.as_text("YAML"), encoding="utf-8")
+        except (ImageregError, OSError) as error:
+            self._bench.fail(str(error))
+
+    def reopen(self, number: int) -> None:
+        """Put a run's parameters back into the panels."""
+        recipe = Recipe.parse(self._run(number).recipe)
+        self._session.parameters[recipe.method.name] = recipe.method.parameters
+        self._session.presets.pop(recipe.method.name, None)
+        self._session.method = recipe.method.name
+        self._session.method_changed.emit()
+
+    def export(self, number: int) -> None:
+        """Write a run's image with its recipe inside."""
+        run, viewer = self._run(number), self._bench.viewer
+        if run.layer not in viewer.layers:
+            self._bench.fail("the layer of this run is gone; run it again.")
+            return
+        name, _ = QFileDialog.getSaveFileName(self._bench, "Export", f"{run.method}-{run.number}.ome.tif")
+        if name:
+            from napari_imagereg.writers import write_layer
+
+            layer = viewer.layers[run.layer]
+            try:
+                write_layer(name, layer.data, layer.as_layer_data_tuple()[1])
+            except ImageregError as error:
+                self._bench.fail(str(error))
