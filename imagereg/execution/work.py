@@ -127,11 +127,11 @@ def begin(
         raise UsageError(f"{refusal}.")
     plan = make_plan(tall, method, recipe, memory)
     _check_memory(plan, method)
-    resolved = recipe.resolved(
+    settled = recipe.resolved(
         preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
         execution=recipe.execution.model_copy(update={"slab": plan.slabs[0].stop - plan.slabs[0].start}),
     )
-    return Work(resolved, raw, steps, shaped, tall, plan, method, device)
+    return Work(settled, raw, steps, shaped, tall, plan, method, device)
 
 
 def prepared(recipe: Recipe) -> Work:
