@@ -15,7 +15,7 @@ from napari_imagereg.layers import (
     contrast,
     follow_name,
     image_keywords,
-    look_at,
+    leave_scans,
 )
 from napari_imagereg.previewing import Look, preview_looks
 from napari_imagereg.region import LAYER, Region, region_of
@@ -175,12 +175,7 @@ class Explorer(QObject):
         """Hide scans, which lie in another space than the first image of them, and look at the image."""
         measurement = self.session.measurement
         if measurement is not None and measurement.geometry is not None:
-            for other in self.viewer.layers:
-                if "angle" in other.axis_labels:
-                    other.visible = False
-            self.viewer.dims.ndisplay = 2
-            self.viewer.dims.order = tuple(range(self.viewer.dims.ndim))
-            look_at(self.viewer, layer)
+            leave_scans(self.viewer, layer)
 
     def _finish_preview(self, look: Look | None) -> None:
         if look is None or self._recipe is None:

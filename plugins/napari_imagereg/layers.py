@@ -210,3 +210,13 @@ def look_at(viewer: Any, layer: Any, *, cells: int = 1) -> None:
     camera = viewer.scene.camera
     camera.center = (0.0, *(float(middle) for middle in (low + high) / 2))
     camera.zoom = 0.95 * float((room / np.maximum(high - low, 1e-12)).min())
+
+
+def leave_scans(viewer: Any, layer: Any) -> None:
+    """Turn from scans, which lie in another space and are hidden, to an image."""
+    for other in viewer.layers:
+        if "angle" in other.axis_labels:
+            other.visible = False
+    viewer.dims.ndisplay = 2
+    viewer.dims.order = tuple(range(viewer.dims.ndim))
+    look_at(viewer, layer)

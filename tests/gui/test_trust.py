@@ -226,6 +226,12 @@ def test_the_residual_and_the_halves_of_a_scan(
         assert np.allclose(half.scale, image.scale)
         assert np.allclose(half.translate, image.translate)
         assert not half.visible
+    # The run's own image comes back alone.
+    workbench.runs.show_alone()
+    assert image.visible
+    assert not residual.visible
+    assert not scan.visible
+    assert tuple(viewer.dims.order) == tuple(range(viewer.dims.ndim))
     # Other data, other answers.
     workbench.data.part.choose()
     assert workbench.trust.said() == ("", "")

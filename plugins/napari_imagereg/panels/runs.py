@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from imagereg.errors import UsageError
 from napari_imagereg.compare import MODES, Comparison, profile
 from napari_imagereg.history import Run
+from napari_imagereg.layers import leave_scans
 from napari_imagereg.memory import give_back
 from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.plot import Plot
@@ -167,7 +168,7 @@ class RunsPanel(Panel):
         return None if item is None else int(item.data(Qt.ItemDataRole.UserRole))
 
     def show_alone(self) -> None:
-        """Show the chosen run's image and hide those of the other runs."""
+        """Show the chosen run's image and hide those of the other runs, and scans and residual maps."""
         chosen = self.selected()
         if chosen is None:
             return
@@ -178,6 +179,9 @@ class RunsPanel(Panel):
                 layer.visible = run.number == chosen.number
                 if layer.visible:
                     self._viewer.layers.selection.active = layer
+        shown = self._layer(chosen)
+        if shown is not None and any("angle" in layer.axis_labels for layer in self._viewer.layers):
+            leave_scans(self._viewer, shown)
 
     def compare(self, mode: str) -> None:
         """Show A against B in a mode."""
