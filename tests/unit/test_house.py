@@ -14,7 +14,7 @@ PACKAGE = ROOT / "imagereg"
 
 # From the ground up; a file may import from its own floor and those below it.
 FLOORS = [
-    {"errors", "yaml_text"},
+    {"errors", "cores", "yaml_text"},
     {"geometry"},
     {"projectors"},
     {"metrics"},
