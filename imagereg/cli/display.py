@@ -45,6 +45,7 @@ def _json(events: Iterable[Event], every: float = 0.1, look: float = 1.0) -> Eve
             line["metrics"] = dict(last.result.metrics)
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+        state = None  # the slab may go
     assert last is not None
     return last
 

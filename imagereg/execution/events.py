@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import ref
 
 if TYPE_CHECKING:
     from imagereg.engine import Result
@@ -27,7 +28,7 @@ class Event:
     seconds : time since the run began.
     remaining : seconds to go, an estimate, where known.
     values : figures of the current state.
-    state : the current state, for whoever draws it.
+    watched : the current state, which an event does not keep: see `state`.
     result : the result, in the last event only.
     """
 
@@ -37,8 +38,16 @@ class Event:
     seconds: float = 0.0
     remaining: float | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
-    state: State | None = field(default=None, repr=False)
+    watched: ref[State] | None = field(default=None, repr=False)
     result: Result | None = field(default=None, repr=False)
+
+    @property
+    def state(self) -> State | None:
+        """The state that the run is at, for whoever draws it; None when the run has gone on.
+
+        An event that is still at hand must not keep a whole slab in memory while the next one begins.
+        """
+        return None if self.watched is None else self.watched()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a line of JSON."""
@@ -92,7 +101,7 @@ class Clock:
             fraction=min(1.0, fraction),
             remaining=self._remaining(fraction, now),
             values={"iteration": state.iteration, "total": state.total, "slab": slab.index},
-            state=state,
+            watched=ref(state),
         )
 
     def of_workers(self, message: str, done: float, begun: float, slabs: int) -> Event:

@@ -15,6 +15,7 @@ import numpy as np
 from imagereg.engine import Recorder, Result, grid_of
 from imagereg.errors import UsageError
 from imagereg.execution.ahead import ahead, behind
+from imagereg.execution.allocator import give_back
 from imagereg.execution.events import Clock, Event
 from imagereg.execution.halves import states_or_halves
 from imagereg.execution.ledger import FINISHED, Ledger, Record, write_beside
@@ -141,11 +142,12 @@ def _reconstruct(
             recorder = Recorder()
             state: State | None = None
             for state in states_or_halves(work, part):
+                if state.iteration == 1:
+                    give_back()  # what the preparation took
                 recorder.look(state)
                 yield clock.of_state(state, slab, work.plan)
             if state is None:
                 raise UsageError(f"{work.method.name} gave no image: let it take at least one iteration.")
-            last = state
             account: dict[str, Any] = {}
             if slab is work.plan.slabs[-1]:
                 # The same slab speaks for the whole, whoever does it and in which order.
@@ -155,6 +157,10 @@ def _reconstruct(
             if account:
                 account.update(told)
             later(ledger.store, slab.index, image, Record(recorder.close(state), account), beside)
+            # Nothing of this slab is to lie beside the next one.
+            last = state if slab is todo[-1] else None
+            del state, part, image, beside
+            give_back()
             clock.lap("reconstruct")
     clock.lap("reconstruct")
     return last

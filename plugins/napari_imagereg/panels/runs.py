@@ -22,10 +22,10 @@ from qtpy.QtWidgets import (
 )
 
 from imagereg.errors import UsageError
+from imagereg.execution.allocator import give_back
 from napari_imagereg.compare import MODES, Comparison, profile
 from napari_imagereg.history import Run
 from napari_imagereg.layers import leave_scans
-from napari_imagereg.memory import give_back
 from napari_imagereg.panels.base import Panel, note
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Session
