@@ -153,7 +153,7 @@ class Explorer(QObject):
         elif self._live in self.viewer.layers:
             self._live.data = look.image
             if not self._live.rgb:
-                self._live.contrastlimits = contrast(look.image)
+                self._live.contrast_limits = contrast(look.image)
 
     def _add_image(self, look: Look, name: str, **account: Any) -> Any:
         keywords = image_keywords(

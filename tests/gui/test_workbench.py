@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari_imagereg import samples
-from napari_imagereg.layers import measurement_keywords
+from napari_imagereg.layers import contrast, measurement_keywords
 from napari_imagereg.previewing import preview_looks
 
 from imagereg.geometry import ParallelBeam
@@ -136,6 +136,9 @@ def test_live_iterates_then_stop_and_keep(viewer: Any, workbench: Any, qtbot: An
     qtbot.waitUntil(lambda: "preview" in viewer.layers, timeout=30000)
     first = np.array(viewer.layers["preview"].data)
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["preview"].data, first), timeout=30000)
+    live = viewer.layers["preview"]
+    assert tuple(live.contrast_limits) == pytest.approx(contrast(live.data))
+    assert tuple(live.contrast_limits) != pytest.approx(contrast(first))
     assert workbench.footer.keep_button.isEnabled()
     workbench.footer.keep_button.click()
     qtbot.waitUntil(lambda: len(workbench.session.runs) == 1, timeout=10000)
