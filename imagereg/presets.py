@@ -13,6 +13,7 @@ import yaml
 
 from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError, did_you_mean
+from imagereg.io.atomic import replacing
 
 OWN = "IMAGEREG_PRESETS"
 """Environment variable that names the folder of one's own presets."""
@@ -87,9 +88,10 @@ def save_preset(name: str, preset: Preset) -> Path:
     path = own_folder() / f"{stem}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(preset.to_yaml(), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the preset {path}: {error.strerror or error}.") from None
+    with replacing(path, overwrite=True) as partial:
+        partial.write_text(preset.to_yaml(), encoding="utf-8")
     return path
 
 
