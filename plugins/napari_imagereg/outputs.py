@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from imagereg.errors import ImageregError
+from imagereg.io.atomic import replacing
 from imagereg.recipe import Recipe
 from napari_imagereg.history import Run
 
@@ -52,8 +53,10 @@ class Outputs(QObject):
         if not name:
             return
         try:
-            Path(name).write_text(self._session.as_text("YAML"), encoding="utf-8")
-        except (ImageregError, OSError) as error:
+            text = self._session.as_text("YAML")
+            with replacing(Path(name), overwrite=True) as partial:
+                partial.write_text(text, encoding="utf-8")
+        except ImageregError as error:
             self._bench.fail(str(error))
 
     def reopen(self, number: int) -> None:
