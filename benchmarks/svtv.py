@@ -5,8 +5,9 @@
     python benchmarks/svtv.py table                                              prints what there is
 
 `run` solves TV and space-variant TV with Psi = FBP, TV (at the grid's best common strength), the learned
-reconstruction where one is registered, and the truth, each over a grid of strengths, and TV reweighted three
-times (IRL1 for sum |D x|^p). `choose` finds the strength of each scan from its data alone.
+reconstruction in one pass (a network on the FBP, as in the paper) and in three, and the truth, each over a
+grid of strengths, and TV reweighted three times (IRL1 for sum |D x|^p). `choose` finds the strength of each
+scan from its data alone.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from scenes import ROOT, Store, clinical, coule, fan, mean, parallel, scan, solv
 import imagereg as ir
 from imagereg.choose.parameter_range import with_values
 from imagereg.choose.runs import Runs
-from imagereg.methods.registry import methods
 
-LEARNED = "learned_fbp"
+LEARNED = {"one_pass": 1, "learned_fbp": 3}
 CASES: dict[str, tuple[Any, Any, float]] = {
     "coule60": (coule, lambda: fan(60), 0.01),
     "coule60closed": (coule, lambda: fan(60, closed=True), 0.01),
@@ -33,7 +33,7 @@ CASES: dict[str, tuple[Any, Any, float]] = {
     "parallel120": (coule, parallel, 0.02),
 }
 GRID = tuple(float(s) for s in np.round(np.geomspace(0.002, 0.32, 12), 5))
-ROWS = ("tv", "fbp", "psi_tv", LEARNED, "truth", "reweighted")
+ROWS = ("tv", "fbp", "psi_tv", *LEARNED, "truth", "reweighted")
 # A plain implementation's means over 8 images at the best common strength.
 PLAIN = {
     "coule60closed": {"tv": 40.1, "fbp": 43.0, "psi_tv": 46.4, "truth": 55.0},
@@ -53,15 +53,15 @@ def best(store: Store, case: str, row: str) -> float | None:
     return max(means, key=means.__getitem__) if means else None
 
 
-def method_of(row: str, measurement: ir.Measurement, cache: dict[str, Any]) -> ir.Method | None:
-    """The method of a row, its Psi computed once for a scan; None where it is not available."""
+def method_of(row: str, measurement: ir.Measurement, cache: dict[str, Any]) -> ir.Method:
+    """The method of a row, its Psi computed once for a scan."""
     if row == "tv":
         return ir.method("tv", **SETTINGS)
-    if row == LEARNED and LEARNED not in methods():
-        return None
     if row not in cache:
-        name = {"psi_tv": "tv", "reweighted": "tv"}.get(row, row)
+        name = {"psi_tv": "tv", "reweighted": "tv", "one_pass": "learned_fbp"}.get(row, row)
         parameters = {"strength": cache["tv_strength"], **SETTINGS} if name == "tv" else {}
+        if row in LEARNED:
+            parameters = {"iterations": LEARNED[row]}
         cache[row] = measurement.truth if row == "truth" else solve(measurement, name, **parameters)[0]
     passes = 3 if row == "reweighted" else 1
     return ir.method("space_variant_tv", psi=cache[row], psi_passes=passes, **SETTINGS)
@@ -90,10 +90,8 @@ def run(arguments: argparse.Namespace) -> None:
                     continue
                 if store.late:
                     return
-                method = method_of(row, measurement, cache)
-                if method is not None:
-                    chosen = with_values(method, {"strength": strength})
-                    store.add(key, solve(measurement, chosen, runs)[1])
+                chosen = with_values(method_of(row, measurement, cache), {"strength": strength})
+                store.add(key, solve(measurement, chosen, runs)[1])
 
 
 def choose(arguments: argparse.Namespace) -> None:
@@ -115,8 +113,6 @@ def choose(arguments: argparse.Namespace) -> None:
             earlier = store.find(**{**key, "row": "tv"})
             strength = earlier[0]["strength"] if earlier else best(store, arguments.case, "tv")
             method = method_of(row, measurement, {"tv_strength": strength})
-            if method is None:
-                continue
             choice = choose_strength(
                 method, measurement.ready(), arguments.by, {"strength": (GRID[3], GRID[-1])}
             )
@@ -132,10 +128,6 @@ def table(arguments: argparse.Namespace) -> None:
     for case in CASES:
         for row in ROWS:
             rows = store.find(kind="grid", case=case, row=row)
-            if row == LEARNED and LEARNED not in methods():
-                if store.find(case=case):
-                    print(f"{case:14s} {row:12s} not available: no such method is registered")
-                continue
             if not rows:
                 continue
             strength = best(store, case, row)

@@ -46,6 +46,9 @@ def train(
     start: Annotated[str, typer.Option(help="Name or file of weights to go on from.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "",
+    half: Annotated[
+        bool, typer.Option("--half", help="Write weights of 16 bits: half the size, rounded by 5e-4.")
+    ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files (needs tensorboard).")
     ] = None,
@@ -104,6 +107,7 @@ def train(
         command="imagereg " + shlex.join(_words(sys.argv[1:])),
         seed=seed,
         task=task,
+        half=half,
     )
     figures = clear_checkpoints(out)
     if json:

@@ -56,7 +56,7 @@ def _learned_fbp(
     *,
     size: int = 256,
     stacks: int = 40,
-    crop: int = 128,
+    passes: int = 3,
     alpha: float = 0.5,
     least_views: int = 40,
     most_views: int = 200,
@@ -67,7 +67,7 @@ def _learned_fbp(
     from imagereg.training.learned_fbp import LearnedFBP, Scans
 
     scans = Scans(size, (least_views, most_views), (least_noise, most_noise), fan, tuple(pictures or ()))
-    return LearnedFBP(network, scans=scans, stacks=stacks, crop=crop, alpha=alpha, seed=seed)
+    return LearnedFBP(network, scans=scans, stacks=stacks, passes=passes, alpha=alpha, seed=seed)
 
 
 def _noise2score(
@@ -183,8 +183,8 @@ TRAINABLE: dict[str, Trainable] = {
     for one in (
         Trainable(
             "learned_fbp",
-            "unet",
-            "A U-Net on filtered back-projections of few views, parallel and fan.",
+            "reconstructor",
+            "Two U-Nets that reconstruct in passes from few views, parallel and fan.",
             GENERATED,
             _learned_fbp,
         ),

@@ -125,6 +125,7 @@ def write_weights(
     command: str,
     seed: int,
     task: Task | None = None,
+    half: bool = False,
 ) -> Card:
     """Write the averaged network of the last state and its card.
 
@@ -132,6 +133,7 @@ def write_weights(
     ----------
     data, licence : for the card; what the default data are where empty.
     task : that was trained, where its method must know more of it than the network.
+    half : numbers of 16 bits.
     """
     from imagereg.networks.store import Card, save_network
 
@@ -151,7 +153,7 @@ def write_weights(
         seed=seed,
         metrics=metrics,
     )
-    return save_network(out, state.memory["network"], card)
+    return save_network(out, state.memory["network"], card, half=half)
 
 
 _PASSING = ("images_per_second", "seconds_to_go", "rate")

@@ -1,4 +1,4 @@
-"""A trained network on a filtered back-projection."""
+"""Trained networks on filtered back-projections."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ NOTE = (
 
 
 class LearnedFBP(Method):
-    """x = max(0, v + network(v)), v = A^T F y the filtered back-projection in units of its grey scale."""
+    """x_k+1 = max(0, v + network(v, x_k)), v = x_k + A^T F (y - A x_k), in units of the first v's grey scale.
+
+    The first pass starts from nothing and is the network on the filtered back-projection, A^T F y. The later
+    ones, by a network of their own, put back what the first left out of the data.
+    """
 
     name: ClassVar[str] = "learned_fbp"
     title: ClassVar[str] = "Network on filtered back-projection"
     summary: ClassVar[str] = "removes streaks and noise of few views in a second, as trained scenes suggest"
     reference: ClassVar[str] = (
         "K. Jin, M. McCann, E. Froustey, M. Unser, IEEE Trans. Image Process. 26 (2017) 4509, "
-        "doi:10.1109/TIP.2017.2713099; E. Morotti, D. Evangelista, A. Sebastiani, E. Loli Piccolomini, 2025, "
-        "arXiv:2501.09845 (the loss)"
+        "doi:10.1109/TIP.2017.2713099; A. Hauptmann et al., IEEE Trans. Med. Imaging 37 (2018) 1382, "
+        "doi:10.1109/TMI.2018.2820382 (passes trained one after another); E. Morotti, D. Evangelista, "
+        "A. Sebastiani, E. Loli Piccolomini, 2025, arXiv:2501.09845 (the loss)"
     )
     needs: ClassVar[Needs] = Needs(geometry=("parallel", "fan"))
     main: ClassVar[str] = ""
@@ -37,8 +42,12 @@ class LearnedFBP(Method):
         "learned_fbp", "Name of shipped weights (`imagereg models`), or a .safetensors file with its card"
     )
 
+    iterations: int = parameter(
+        3, "Passes; 1 is the network on the filtered back-projection alone", ge=1, le=20
+    )
+
     def iterate(self, measurement: Measurement) -> Iterator[State]:
-        """One state: the reconstruction."""
+        """One state a pass."""
         import torch
 
         from imagereg.fidelities.least_squares import LeastSquares
@@ -49,15 +58,18 @@ class LearnedFBP(Method):
 
         began = time.perf_counter()
         network, card = load_network(self.weights, method=self.name)
+        network = network.to(measurement.data.device)
+        problem = Problem(LeastSquares(measurement.data), measurement.physics)
+        notes = (f"Weights {card.name}, trained on {card.data}.", NOTE)
         with torch.no_grad():
-            back = measurement.physics.fbp(measurement.data)
-            image = reconstruct(network.to(back.device), back)
-        yield State(
-            image,
-            1,
-            1,
-            time.perf_counter() - began,
-            finished="1 step",
-            notes=(f"Weights {card.name}, trained on {card.data}.", NOTE),
-            problem=Problem(LeastSquares(measurement.data), measurement.physics),
-        )
+            images = reconstruct(network, measurement.physics, measurement.data, self.iterations)
+            for number, image in enumerate(images, 1):
+                yield State(
+                    image,
+                    number,
+                    self.iterations,
+                    time.perf_counter() - began,
+                    finished=f"{number} iterations" if number == self.iterations else "",
+                    notes=notes,
+                    problem=problem,
+                )

@@ -1,8 +1,9 @@
-"""What the network of `learned_fbp` learns: scenes from their filtered back-projections."""
+"""What the networks of `learned_fbp` learn: scenes from scans of few views, pass by pass."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,13 +13,28 @@ from torch import nn
 
 from imagereg.errors import UsageError
 from imagereg.geometry import FanBeam, Geometry, ParallelBeam, Volume
-from imagereg.networks.reconstructor import grey_scale
-from imagereg.networks.unet import UNet
+from imagereg.networks.reconstructor import Reconstructor, grey_scale, updated
 from imagereg.phantoms import ellipses_and_lines, foam
 from imagereg.physics.projection import Tomography
 from imagereg.projectors.base import projector
 from imagereg.training.painted import painted
-from imagereg.training.squares import draw, square_of
+from imagereg.training.squares import draw
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Scans of one geometry, in units of the grey scale of their filtered back-projections.
+
+    Parameters
+    ----------
+    physics : of all of them.
+    data : (count, 1, views, columns), with noise.
+    truth : (count, 1, H, W).
+    """
+
+    physics: Tomography
+    data: torch.Tensor
+    truth: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -72,11 +88,8 @@ class Scans:
             return ellipses_and_lines(self.size, seed=seed, supersampling=2)
         return foam(self.size, seed=seed, supersampling=2, bubbles=int(random.integers(20, 120)))
 
-    def pairs(self, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Filtered back-projections and truths, (count, 1, H, W) each, of `count` scenes in one geometry.
-
-        Both are divided by the back-projections' own grey scale (see `grey_scale`).
-        """
+    def simulated(self, count: int, seed: int) -> Simulated:
+        """Scans of `count` scenes in one geometry."""
         random = np.random.default_rng(seed)
         truth = torch.from_numpy(np.stack([self.scene(random) for _ in range(count)]))[:, None].float()
         geometry, volume = self.geometry(random), Volume((self.size, self.size))
@@ -87,77 +100,99 @@ class Scans:
         noise = torch.from_numpy(random.standard_normal(data.shape)).float()
         norms = data.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
         data = data + noise * norms.reshape(-1, 1, 1, 1) * torch.from_numpy(levels).float()
-        back = physics.fbp(data)
-        scale = grey_scale(back)
-        return back / scale, truth / scale
+        scale = grey_scale(physics.fbp(data))
+        return Simulated(physics, data / scale, truth / scale)
 
 
 class LearnedFBP:
-    """Elastic loss a |e|^2 / N + (1 - a) |D e|^2 / N of e = network(FBP) - truth, D being differences.
+    """Elastic loss a |e|^2 / N + (1 - a) |D e|^2 / N of e = x_k - truth after each pass, D being differences.
+
+    Each pass starts from where the networks, as they are at that step, got to with the one before. No
+    gradient passes from one to the other, so that a pass does well for itself and none is needed after it.
 
     Parameters
     ----------
-    network : the U-Net that is trained; a new one where not given.
+    network : the networks that are trained; new ones where not given.
     scans : what is drawn from.
     stacks : geometries that are simulated before training, of 32 images each.
-    crop : edge of the squares that a step sees.
+    passes : that are trained.
     alpha : a, weight of the image against its gradient.
     seed : of scenes and scans; validation uses others.
 
     References
     ----------
-    E. Morotti, D. Evangelista, A. Sebastiani, E. Loli Piccolomini, 2025, arXiv:2501.09845 (the loss).
+    E. Morotti, D. Evangelista, A. Sebastiani, E. Loli Piccolomini, 2025, arXiv:2501.09845 (the loss);
+    A. Hauptmann et al., IEEE Trans. Med. Imaging 37 (2018) 1382, doi:10.1109/TMI.2018.2820382 (the passes).
     """
 
     def __init__(
         self,
-        network: UNet | None = None,
+        network: Reconstructor | None = None,
         *,
         scans: Scans | None = None,
         stacks: int = 48,
-        crop: int = 128,
+        passes: int = 3,
         alpha: float = 0.5,
         seed: int = 0,
     ) -> None:
         scans = scans or Scans()
-        self.network: nn.Module = network or UNet(widths=(32, 48, 96, 128), blocks=1)
-        self.crop, self.alpha = min(crop, scans.size), alpha
-        made = [scans.pairs(32, 1000 * seed + number + 8) for number in range(stacks)]
-        # Half precision keeps more stacks in memory; its rounding is far below the noise.
-        self._back = torch.cat([back for back, _ in made]).half()
-        self._truth = torch.cat([truth for _, truth in made]).half()
-        held = [scans.pairs(4, 1000 * seed + number) for number in range(4)]
-        self._held = [torch.cat([pair[i] for pair in held]) for i in (0, 1)]
+        self.network: nn.Module = network or Reconstructor()
+        self.passes, self.alpha = passes, alpha
+        self._stacks = [scans.simulated(32, 1000 * seed + number + 8) for number in range(stacks)]
+        self._held = [scans.simulated(4, 1000 * seed + number) for number in range(4)]
 
-    def batch(self, generator: torch.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops of back-projections and truths, turned and mirrored."""
-        parts = []
+    def batch(self, generator: torch.Generator, size: int) -> list[Simulated]:
+        """One scan each of `size` geometries."""
+        found = []
         for _ in range(size):
-            item = draw(len(self._back), generator)
-            pair = torch.cat((self._back[item], self._truth[item]))
-            parts.append(square_of(pair, self.crop, generator).float())
-        pairs = torch.stack(parts)
-        device = next(self.network.parameters()).device
-        return pairs[:, :1].to(device), pairs[:, 1:].to(device)
+            stack = self._stacks[draw(len(self._stacks), generator)]
+            item = draw(len(stack.truth), generator)
+            found.append(Simulated(stack.physics, stack.data[item : item + 1], stack.truth[item : item + 1]))
+        return found
 
-    def loss(self, network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """The elastic loss of a batch."""
-        back, truth = batch
-        error = back + network(back).float() - truth
-        down, right = error.diff(dim=-2).square().mean(), error.diff(dim=-1).square().mean()
-        return self.alpha * error.square().mean() + (1 - self.alpha) * (down + right)
+    def loss(self, network: nn.Module, batch: list[Simulated]) -> torch.Tensor:
+        """The elastic loss of a batch, a mean over the passes."""
+        truth = torch.cat([scan.truth for scan in batch]).to(next(network.parameters()).device)
+        total = truth.new_zeros(())
+        for found in self._passes(network, batch):
+            error = found - truth
+            down, right = error.diff(dim=-2).square().mean(), error.diff(dim=-1).square().mean()
+            total = total + self.alpha * error.square().mean() + (1 - self.alpha) * (down + right)
+        return total / self.passes
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> tuple[dict[str, float], torch.Tensor]:
-        """PSNR over all images of scans that are not trained on, and the first one reconstructed."""
-        back, truth = self._held
+        """PSNR after each pass, over scans that are not trained on, and the first one reconstructed."""
+        figures: dict[str, list[torch.Tensor]] = {}
+        for held in self._held:
+            back = held.physics.fbp(held.data)
+            figures.setdefault("psnr_fbp", []).append(_psnr(back, held.truth))
+            for number, found in enumerate(self._passes(network, [held]), 1):
+                name = "psnr" if number == self.passes else f"psnr_pass_{number}"
+                figures.setdefault(name, []).append(_psnr(found.cpu(), held.truth))
+            if held is self._held[0]:
+                first = found[:1].clamp_min(0).cpu()
+        return {name: float(torch.cat(values).mean()) for name, values in figures.items()}, first
+
+    def _passes(self, network: nn.Module, batch: list[Simulated]) -> Iterator[torch.Tensor]:
+        """What the network says after each pass, before it is clamped, for all scans of a batch."""
         device = next(network.parameters()).device
-        found = (back.to(device) + network(back.to(device)).float()).clamp_min(0).cpu()
-        peak = truth.amax((-2, -1), keepdim=True).clamp_min(1e-6)
-        errors = ((found - truth) / peak).square().mean((-3, -2, -1))
-        before = ((back.clamp_min(0) - truth) / peak).square().mean((-3, -2, -1))
-        figures = {
-            "psnr": float(-10 * errors.log10().mean()),
-            "psnr_fbp": float(-10 * before.log10().mean()),
-        }
-        return figures, found[:1]
+        images: torch.Tensor | None = None
+        for _ in range(self.passes):
+            if images is None:
+                back = torch.cat([scan.physics.fbp(scan.data) for scan in batch])
+                found = network(back.to(device))
+            else:
+                parts = images.cpu().split([len(scan.data) for scan in batch])
+                pairs = zip(batch, parts, strict=True)
+                back = torch.cat([updated(scan.physics, scan.data, image) for scan, image in pairs])
+                found = network(back.to(device), images)
+            images = found.detach().clamp_min(0)
+            yield found
+
+
+def _psnr(found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """PSNR of each item over its own peak, (B,)."""
+    peak = truth.amax((-2, -1), keepdim=True).clamp_min(1e-6)
+    errors = ((found.clamp_min(0) - truth) / peak).square().mean((-3, -2, -1))
+    return -10 * errors.log10()

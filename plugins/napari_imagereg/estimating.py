@@ -35,18 +35,14 @@ class Ground:
 
 
 def ground_of(recipe: Recipe, measurement: Measurement, row: int, *, limit: int, threads: int) -> Ground:
-    """Prepare a slice as a preview does and project it once; what is too large is judged by its shape.
-
-    The centre is not looked for: it changes neither shape nor time.
-    """
+    """Prepare a slice as a preview does and project it once; what is too large is judged by its shape."""
     from imagereg.engine import prepare
     from imagereg.execution.plan import pass_seconds
-    from napari_imagereg.previewing import coarser, prepare_slice
+    from napari_imagereg.previewing import coarser, prepare_slice, without_centre
 
     if measurement.coupled and math.prod(measurement.data.shape) > LARGEST:
         return Ground(coarser(measurement, limit), None)
-    steps = [step for step in recipe.preprocess if "centre" not in step]
-    bare = recipe.model_copy(update={"preprocess": tuple(steps)})
+    bare = recipe.model_copy(update={"preprocess": without_centre(recipe.preprocess)})
     part = prepare_slice(bare, measurement, row, limit=limit, threads=threads).part
     if part.geometry is None:
         return Ground(part, None)
@@ -143,6 +139,8 @@ class Estimator(QObject):
 
 def _key(recipe: Recipe, measurement: Measurement) -> Any:
     """What decides of the slice and of the time of one projection of it."""
+    from napari_imagereg.previewing import without_centre
+
     execution, physics = recipe.execution, recipe.physics
-    steps = [step for step in recipe.preprocess if "centre" not in step]
+    steps = without_centre(recipe.preprocess)
     return (id(measurement), str(steps), physics, execution.device, execution.precision, execution.threads)

@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from imagereg.errors import ImageregError, ResourceError
 from imagereg.execution.allocator import give_back
+from imagereg.io.atomic import replacing
 from imagereg.recipe import Recipe
 from napari_imagereg.torch_start import make_torch_safe
 
@@ -175,7 +176,8 @@ class VolumeJob(QObject):
     def start(self, recipe: Recipe, recipe_path: Path) -> None:
         """Write the recipe and run it."""
         recipe_path.parent.mkdir(parents=True, exist_ok=True)
-        recipe_path.write_text(recipe.to_yaml(), encoding="utf-8")
+        with replacing(recipe_path, overwrite=True) as partial:
+            partial.write_text(recipe.to_yaml(), encoding="utf-8")
         self._folder, self._read, self._error = str(recipe.output.folder), 0, ""
         self._log = recipe_path.with_suffix(".log")
         with self._log.open("wb") as log:

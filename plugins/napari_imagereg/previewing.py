@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,6 +67,11 @@ class Prepared:
     part: Measurement
     recipe: Recipe
     spans: tuple[slice, slice] | None = None
+
+
+def without_centre(steps: Iterable[Any]) -> tuple[Any, ...]:
+    """The steps before and beside the search for the centre, which changes neither shape nor time."""
+    return tuple(step for step in steps if "centre" not in step)
 
 
 def prepare_slice(

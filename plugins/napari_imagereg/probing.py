@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject
 
 from napari_imagereg.layers import contrast, replace_layer, show_sinogram
-from napari_imagereg.previewing import before_and_after, noise_of
+from napari_imagereg.previewing import before_and_after, noise_of, without_centre
 from napari_imagereg.suggest import Suggestion, suggestions
 from napari_imagereg.sweeping import Sweep, sweep_looks
 
@@ -22,19 +22,16 @@ class Prober(QObject):
         super().__init__(bench)
         self._bench, self._explorer = bench, bench.explorer
 
-    def _steps_before_centre(self) -> list[Any]:
-        return [step for step in self._bench.session.steps if "centre" not in step]
-
     def find_centre(self) -> None:
         """Find the centre of rotation from the data."""
         from imagereg.preprocessing import find_centre
 
-        measurement, steps = self._bench.session.measurement, self._steps_before_centre()
+        measurement, steps = self._bench.session.measurement, without_centre(self._bench.session.steps)
         if measurement is None:
             return
         self._explorer.run_once(
             "finding the centre of rotation",
-            lambda: find_centre(measurement, steps=tuple(steps)),
+            lambda: find_centre(measurement, steps=steps),
             self._bench.physics.show_estimate,
         )
 
@@ -55,13 +52,13 @@ class Prober(QObject):
         """Reconstruct with the axis on several columns."""
         from imagereg.preprocessing import centre_sweep
 
-        measurement, steps = self._bench.session.measurement, self._steps_before_centre()
+        measurement, steps = self._bench.session.measurement, without_centre(self._bench.session.steps)
         if measurement is None:
             return
         row = self._bench.session.row if measurement.rows > 1 else None
         self._explorer.run_once(
             "reconstructing the sweep",
-            lambda: centre_sweep(measurement, columns, row=row, steps=tuple(steps)),
+            lambda: centre_sweep(measurement, columns, row=row, steps=steps),
             lambda pictures: self._bench.physics.show_sweep(columns, pictures),
         )
 

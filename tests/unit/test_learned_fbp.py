@@ -10,9 +10,9 @@ import imagereg as ir
 from imagereg.errors import UsageError
 from imagereg.methods.pre_estimate import pre_estimate
 from imagereg.metrics import psnr
-from imagereg.networks.reconstructor import grey_scale, reconstruct
-from imagereg.networks.unet import UNet
+from imagereg.networks.reconstructor import Reconstructor, grey_scale, reconstruct
 from imagereg.training.learned_fbp import LearnedFBP, Scans
+from imagereg.training.loop import Schedule, train
 from imagereg.training.painted import painted
 
 
@@ -73,28 +73,85 @@ def test_grey_scale_is_that_of_the_image_and_not_of_its_noise() -> None:
     assert float(grey_scale(torch.zeros(1, 1, 5, 7))) == 1.0
 
 
-def test_channels_and_items_are_independent() -> None:
+def small() -> Reconstructor:
     torch.manual_seed(0)
-    network = UNet(widths=(4, 8), blocks=1)
-    back = torch.rand(2, 3, 20, 24)
-    whole = reconstruct(network, back)
-    assert torch.allclose(whole[1:, 2:], reconstruct(network, back[1:, 2:]), atol=1e-6)
+    return Reconstructor(widths=(4, 8), blocks=1).requires_grad_(False)
 
 
-def test_training_pairs_are_scans_of_the_scenes() -> None:
+def test_later_passes_gain_and_explain_more_of_the_data() -> None:
+    measurement = scan(GEOMETRIES["parallel"])
+    states = list(ir.iterate(measurement, "learned_fbp"))
+    assert [state.iteration for state in states] == [1, 2, 3]
+    assert states[-1].finished == "3 iterations"
+    quality = [psnr(s.image.numpy(), measurement.truth.numpy(), data_range=1.0) for s in states]
+    assert quality[1] > quality[0] + 1
+    assert quality[2] > quality[0] + 1
+    misfit = [float((measurement.physics.A(s.image) - measurement.data).norm()) for s in states]
+    assert misfit[2] < misfit[0]
+    single = ir.reconstruct(measurement, "learned_fbp", iterations=1)
+    assert torch.equal(single.image, states[0].image)
+
+
+def test_channels_and_items_are_independent() -> None:
+    network = small()
+    physics = ir.tomography(GEOMETRIES["parallel"], ir.Volume((64, 64)))
+    data = physics.A(torch.rand(2, 3, 64, 64))
+    for whole, part in zip(
+        reconstruct(network, physics, data, 2), reconstruct(network, physics, data[1:, 2:], 2), strict=True
+    ):
+        assert torch.allclose(whole[1:, 2:], part, atol=1e-5)
+
+
+def test_where_the_data_are_explained_a_pass_sees_the_image_itself() -> None:
+    physics = ir.tomography(GEOMETRIES["parallel"], ir.Volume((64, 64)))
+
+    class Keeps(Reconstructor):
+        def forward(self, back: torch.Tensor, image: torch.Tensor | None = None) -> torch.Tensor:
+            seen.append((back, image))
+            return torch.zeros_like(back) if image is None else back
+
+    seen: list = []
+    data = physics.A(torch.rand(1, 1, 64, 64))
+    list(reconstruct(Keeps(widths=(4, 8)), physics, data, 2))
+    (first, none), (second, image) = seen
+    assert none is None
+    assert float(image.abs().max()) == 0
+    assert torch.allclose(second, first, atol=1e-5)  # nothing was explained: the residual is the data
+
+
+def test_training_scans_are_those_of_the_scenes() -> None:
     scans = Scans(size=64, views=(90, 120), noise=(0.001, 0.002))
-    back, truth = scans.pairs(3, seed=7)
-    assert back.shape == truth.shape == (3, 1, 64, 64)
-    assert float((back - truth).norm() / truth.norm()) < 0.4
-    again = scans.pairs(3, seed=7)
-    assert torch.equal(again[0], back)
+    made = scans.simulated(3, seed=7)
+    back = made.physics.fbp(made.data)
+    assert back.shape == made.truth.shape == (3, 1, 64, 64)
+    assert float((back - made.truth).norm() / made.truth.norm()) < 0.4
+    again = scans.simulated(3, seed=7)
+    assert torch.equal(again.data, made.data)
     pictures = (torch.rand(80, 70),)
-    task = LearnedFBP(UNet(widths=(4, 8), blocks=1), scans=Scans(64, (20, 30), pictures=pictures), stacks=1)
-    y, x = task.batch(torch.Generator().manual_seed(0), 5)
-    assert y.shape == x.shape == (5, 1, 64, 64)
-    assert set(task.validate(task.network)[0]) == {"psnr", "psnr_fbp"}
     with pytest.raises(UsageError, match="smallest picture"):
         Scans(128, pictures=pictures)
+    task = LearnedFBP(small().requires_grad_(True), scans=Scans(64, (20, 30), pictures=pictures), stacks=1)
+    assert len(task.batch(torch.Generator().manual_seed(0), 5)) == 5
+    assert set(task.validate(task.network)[0]) == {"psnr", "psnr_pass_1", "psnr_pass_2", "psnr_fbp"}
+
+
+def test_each_pass_is_trained_for_itself() -> None:
+    scans = Scans(size=48, views=(20, 30))
+    task = LearnedFBP(small().requires_grad_(True), scans=scans, stacks=2, passes=2)
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    batch = task.batch(torch.Generator().manual_seed(5), 4)
+    with torch.no_grad():
+        loss = task.loss(task.network, batch)
+    list(train(task, Schedule(steps=40, batch=2, rate=0.01, precision="float32")))
+    with torch.no_grad():
+        assert task.loss(task.network, batch) < loss
+    after = task.network.state_dict()
+    assert {name.split(".")[0] for name in after if (after[name] != before[name]).any()} == {"first", "later"}
+    # No gradient of the second pass reaches the first network.
+    task.network.zero_grad()
+    *_, last = task._passes(task.network, batch)
+    last.square().sum().backward()
+    assert all(weight.grad is None for weight in task.network.first.parameters())
 
 
 def test_painted_scenes_are_in_the_unit_range_with_hard_edges() -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from imagereg.errors import InputError, UsageError
+from imagereg.networks.reconstructor import Reconstructor
 from imagereg.networks.store import Card, find_weights, load_network, save_network
 from imagereg.networks.unet import UNet, mirrored
 from imagereg.training.loop import Schedule, train
@@ -147,8 +148,8 @@ def test_the_unet_takes_images_of_any_size_and_items_are_independent(shape: tupl
 
 
 def test_weights_and_card_come_back_as_they_went(tmp_path: Path) -> None:
-    network = UNet(widths=(4, 8), blocks=1)
-    card = Card("?", "learned_fbp", "unet", {}, data="noise", licence="free", metrics={"psnr": 30.0})
+    network = Reconstructor(widths=(4, 8), blocks=1)
+    card = Card("?", "learned_fbp", "reconstructor", {}, data="noise", licence="free", metrics={"psnr": 30.0})
     save_network(tmp_path / "mine.safetensors", network, card)
     found, read = load_network(tmp_path / "mine.safetensors", method="learned_fbp")
     x = torch.randn(1, 1, 12, 12)
@@ -156,6 +157,12 @@ def test_weights_and_card_come_back_as_they_went(tmp_path: Path) -> None:
     assert not any(weight.requires_grad for weight in found.parameters())
     assert (read.name, read.data, read.metrics) == ("mine", "noise", {"psnr": 30.0})
     assert read.parameters == sum(weight.numel() for weight in network.parameters())
+    whole = (tmp_path / "mine.safetensors").stat().st_size
+    save_network(tmp_path / "mine.safetensors", network, card, half=True)
+    assert (tmp_path / "mine.safetensors").stat().st_size < 0.75 * whole
+    rounded, _ = load_network(tmp_path / "mine.safetensors")
+    assert torch.allclose(rounded(x), network(x), atol=1e-2)
+    assert next(rounded.parameters()).dtype == torch.float32
 
 
 def test_what_is_wrong_with_weights_is_said(tmp_path: Path) -> None:
@@ -166,13 +173,13 @@ def test_what_is_wrong_with_weights_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         find_weights(tmp_path / "no.safetensors")
     path = tmp_path / "mine.safetensors"
-    card = Card("?", "learned_fbp", "unet", {})
-    save_network(path, UNet(widths=(4, 8), blocks=1), card)
+    card = Card("?", "learned_fbp", "reconstructor", {})
+    save_network(path, Reconstructor(widths=(4, 8), blocks=1), card)
     with pytest.raises(UsageError, match="are for learned_fbp and not for noise2score"):
         load_network(path, method="noise2score")
     values = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**values, "settings": {"widths": [4, 9]}}))
-    with pytest.raises(InputError, match="cannot be read as weights of unet"):
+    with pytest.raises(InputError, match="cannot be read as weights of reconstructor"):
         load_network(path)
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match="need the card"):
