@@ -10,6 +10,7 @@ import traceback
 from imagereg.cli.app import app
 from imagereg.errors import ImageregError
 from imagereg.execution.allocator import keep_large_arrays
+from imagereg.execution.lean_start import start_lean
 
 CANCELLED = 130
 
@@ -20,6 +21,7 @@ def main() -> None:
     1 runtime failure, 2 usage or validation, 3 input unreadable, 4 resources, 130 cancelled.
     """
     keep_large_arrays()
+    start_lean()
     try:
         app()
     except ImageregError as error:

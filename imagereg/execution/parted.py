@@ -17,6 +17,7 @@ from imagereg.engine import Recorder
 from imagereg.errors import ImageregError, UsageError
 from imagereg.execution.allocator import keep_large_arrays
 from imagereg.execution.events import Clock, Event
+from imagereg.execution.lean_start import start_lean
 from imagereg.execution.ledger import Record
 from imagereg.execution.local import conclude
 from imagereg.execution.plan import Slab
@@ -111,6 +112,7 @@ def _serve(
 ) -> None:
     limit_threads(threads)
     keep_large_arrays()
+    start_lean()
     try:
         _reconstruct(pipe, rank, shares, Recipe.of_mapping(plain), meet)
         pipe.send(None)

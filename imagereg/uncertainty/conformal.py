@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import bdtr
 
 from imagereg.errors import UsageError, did_you_mean
 
@@ -45,6 +43,8 @@ def upper_bound(risk: float, count: int, delta: float) -> float:
     ----------
     S. Bates et al., J. ACM 68 (2021) 43, doi:10.1145/3478535.
     """
+    from scipy.optimize import brentq
+
     least, most = max(risk, 1e-12), 1 - 1e-12
     if risk >= 1 or p_value(risk, count, most) >= delta:
         return 1.0
@@ -54,6 +54,8 @@ def upper_bound(risk: float, count: int, delta: float) -> float:
 def p_value(risk: float, count: int, bound: float) -> float:
     """Hoeffding-Bentkus p-value of "the true mean is above `bound`" (see `upper_bound`); it falls with
     `bound`, so that R+ <= bound is the same as p <= delta."""
+    from scipy.special import bdtr
+
     hoeffding = math.exp(-count * _relative_entropy(min(risk, bound), bound))
     return min(hoeffding, math.e * float(bdtr(math.ceil(count * risk - 1e-9), count, bound)))
 

@@ -24,8 +24,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from imagereg.errors import UsageError
 
@@ -155,6 +153,8 @@ def default_strength(n1: int, n2: int, n3: int) -> float:
 
 def pinball(threshold: Array, scores: Array, alpha: float) -> tuple[float, Array]:
     """Mean of max((1 - alpha) u, -alpha u), u = s - c, its corner rounded, and its gradient in c (n,)."""
+    from scipy.special import expit
+
     off = scores - threshold
     rounded = (1 - alpha) * off + SMOOTHING * np.logaddexp(0.0, -off / SMOOTHING)
     slope = (expit(-off / SMOOTHING) - (1 - alpha)) / len(off)
@@ -182,6 +182,8 @@ def objective(
 
 def _fit(phi: Array, scores: Array, far: Array, near: Array, alpha: float, lam: float) -> tuple[Array, float]:
     """Descend in gamma from the constant quantile, beta being the best one for each gamma."""
+    from scipy.optimize import minimize
+
     second, first = near.T @ near / len(near), far.mean(0)
     gamma = np.zeros(phi.shape[1])
     gamma[0] = np.quantile(scores, 1 - alpha)
