@@ -46,7 +46,7 @@ STRENGTHS = {
     "wavelet": np.logspace(-2.5, 0.5, 7),
     "sparse": np.logspace(-3, 0, 7),
     "partition": np.logspace(-2.5, 0.5, 7),
-    "partition_invariant": np.logspace(-2.25, -1, 11),
+    "partition_invariant": np.logspace(-2.25, -1, 21),
 }
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import commands
 import drawings
+import figures
 import methods
 import reference
 import tutorials
@@ -45,7 +47,7 @@ def on_files(files: Any, config: Any) -> Any:
     pages: dict[str, str | bytes] = {}
     pages |= tutorials.pages(ROOT / "notebooks")
     pages |= methods.pages(ROOT / "build" / "pictures" if PICTURES else None)
-    pages |= {"reference/commands.md": commands.page()}
+    pages |= {"reference/commands.md": commands.page(), "figures.md": figures.page()}
     pages |= reference.pages()
     pages |= {f"how-to/{name}.svg": drawing for name, drawing in drawings.drawings().items()}
     for uri, content in pages.items():

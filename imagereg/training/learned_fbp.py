@@ -41,6 +41,9 @@ class Simulated:
 class Scans:
     """Ranges from which the scans of a training are drawn.
 
+    To a network that sees some hundred pixels at a time, a scan of 2 n pixels and 2 v views at a noise of p
+    is one of n pixels and v views at sqrt(2) p: small images stand for large ones.
+
     Parameters
     ----------
     size : edge of the images in pixels.
@@ -51,9 +54,9 @@ class Scans:
         there are none.
     """
 
-    size: int = 256
-    views: tuple[int, int] = (40, 200)
-    noise: tuple[float, float] = (0.002, 0.05)
+    size: int = 128
+    views: tuple[int, int] = (20, 120)
+    noise: tuple[float, float] = (0.002, 0.12)
     fan: float = 0.4
     pictures: tuple[torch.Tensor, ...] = field(default=(), repr=False)
 
@@ -130,7 +133,7 @@ class LearnedFBP:
         network: Reconstructor | None = None,
         *,
         scans: Scans | None = None,
-        stacks: int = 48,
+        stacks: int = 64,
         passes: int = 3,
         alpha: float = 0.5,
         seed: int = 0,

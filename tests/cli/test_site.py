@@ -5,6 +5,7 @@ Built without the methods' pictures, which `make docs` adds: they would take a m
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -53,6 +54,15 @@ def test_every_command_and_every_public_name_is_described(site: Path) -> None:
     assert all(f"imagereg {command.name} " in commands for command in app.registered_commands)
     public = words(site / "reference" / "public" / "index.html")
     assert all(name in public for name in imagereg.__all__ if name != "__version__")
+
+
+def test_the_figures_are_those_of_the_benchmarks(site: Path) -> None:
+    page = words(site / "figures" / "index.html")
+    kept = json.loads((ROOT / "benchmarks" / "results" / "real_scans.json").read_text(encoding="utf-8"))
+    assert all(f"{row['psnr']:.2f}" in page for row in kept["rows"])
+    for script in ("svtv", "graphla", "noise2score", "calibration", "projectors"):
+        assert f"benchmarks/{script}.py" in page
+    assert "nan" not in page.split()
 
 
 def test_tutorials_show_their_pictures_and_fold_their_answers(site: Path) -> None:
