@@ -118,7 +118,9 @@ def reconstruct(
         settings = {"used": 1} if rule == "held_out" else {}
         psi = {} if tv is None else {"psi": {"name": "tv", "strength": tv[1]}}
         trial = with_values(method, {"iterations": 100, **psi})
-        choice = choose(trial, few, rule, {"strength": (5e-3, 1.0)}, **settings)
+        # Weights of at most 1 leave less of the same strength.
+        most = 1.0 if name == "tv" else 5.0
+        choice = choose(trial, few, rule, {"strength": (5e-3, most)}, **settings)
         values = {"strength": choice.value, "trials": len(choice.curve), "why": choice.evidence["sentence"]}
     if tv is not None:
         method = with_values(method, {"psi": tv[0]})
