@@ -37,6 +37,7 @@ class LearnedFBP(Method):
     needs: ClassVar[Needs] = Needs(geometry=("parallel", "fan"))
     main: ClassVar[str] = ""
     copies: ClassVar[tuple[float, float]] = (3.0, 252.0)
+    passes: ClassVar[float] = 50.0  # the networks', in the time of projections
 
     weights: str = parameter(
         "learned_fbp", "Name of shipped weights (`imagereg models`), or a .safetensors file with its card"
