@@ -1,4 +1,4 @@
-"""Real scans from few views: FBP, TV, space-variant TV and graphLa beside all views, nothing chosen by hand.
+"""Real scans from few views: five methods beside the reconstruction from all views, nothing chosen by hand.
 
     python benchmarks/real_scans.py run [--scans tooth htc] [--out FOLDER]    goes on where it stopped
     python benchmarks/real_scans.py table
@@ -10,7 +10,8 @@ htc    disc `ta` of the Helsinki Tomography Challenge 2022, 720 views over 360 d
 The reference is the FBP of all views, with Hann's window against its noise, so that no method comes near a
 perfect PSNR. The mask is the challenge's own for `htc`, and Otsu's of the reference for `tooth`; images are
 compared with it at their own Otsu threshold. Strengths are chosen by `--rule` in runs of 100 steps; Psi of
-graphLa and of space-variant TV is the TV image at its chosen strength.
+graphLa and of space-variant TV is the TV image at its chosen strength; `learned_fbp` learned from generated
+scenes alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from imagereg.choose.base import choose
 from imagereg.choose.parameter_range import with_values
 from imagereg.metrics import matthews_correlation, otsu_threshold, psnr, ssim
 
-METHODS = ("fbp", "tv", "space_variant_tv", "graph_laplacian")
+METHODS = ("fbp", "tv", "space_variant_tv", "graph_laplacian", "learned_fbp")
 
 
 def tooth() -> tuple[ir.Measurement, ir.Measurement, Any]:
@@ -122,7 +123,7 @@ def reconstruct(
         most = 1.0 if name == "tv" else 5.0
         choice = choose(trial, few, rule, {"strength": (5e-3, most)}, **settings)
         values = {"strength": choice.value, "trials": len(choice.curve), "why": choice.evidence["sentence"]}
-    if tv is not None:
+    if tv is not None and "psi" in type(method).model_fields:
         method = with_values(method, {"psi": tv[0]})
     if "strength" in values:
         method = with_values(method, {"strength": values["strength"]})
