@@ -16,8 +16,6 @@ from imagereg.methods.registry import method
 from imagereg.physics import GaussianNoise, blur, gaussian_kernel, identity
 from imagereg.solvers.base import iterate
 
-pytestmark = pytest.mark.slow
-
 
 def blocks(n: int = 64) -> torch.Tensor:
     random = np.random.default_rng(3)
