@@ -187,6 +187,7 @@ TRAINABLE: dict[str, Trainable] = {
             "Two U-Nets that reconstruct in passes from few views, parallel and fan.",
             GENERATED,
             _learned_fbp,
+            facts=lambda task: task.facts(),
         ),
         Trainable(
             "noise2score",

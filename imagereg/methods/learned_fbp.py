@@ -10,6 +10,7 @@ from imagereg.methods.base import Method, Needs, parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
+    from imagereg.networks.store import Card
     from imagereg.solvers.base import State
 
 NOTE = (
@@ -22,7 +23,8 @@ class LearnedFBP(Method):
     """x_k+1 = max(0, v + network(v, x_k)), v = x_k + A^T F (y - A x_k), in units of the first v's grey scale.
 
     The first pass starts from nothing and is the network on the filtered back-projection, A^T F y. The later
-    ones, by a network of their own, put back what the first left out of the data.
+    ones, by a network of their own, put back what the first left out of the data. A pass that leads away
+    from the data does not count, and is the last.
     """
 
     name: ClassVar[str] = "learned_fbp"
@@ -63,16 +65,34 @@ class LearnedFBP(Method):
         network, card = load_network(self.weights, method=self.name)
         network = network.to(measurement.data.device)
         problem = Problem(LeastSquares(measurement.data), measurement.physics)
-        notes = (f"Weights {card.name}, trained on {card.data}.", NOTE)
+        notes = (f"Weights {card.name}, trained on {card.data}.", NOTE, *_unlike(measurement, card))
         with torch.no_grad():
             images = reconstruct(network, measurement.physics, measurement.data, self.iterations)
-            for number, image in enumerate(images, 1):
+            for number, (image, counts) in enumerate(images, 1):
+                finished = f"{number} iterations" if number == self.iterations else ""
                 yield State(
                     image,
                     number,
                     self.iterations,
                     time.perf_counter() - began,
-                    finished=f"{number} iterations" if number == self.iterations else "",
+                    finished=finished if counts else f"pass {number} led away from the data",
                     notes=notes,
                     problem=problem,
                 )
+
+
+def _unlike(measurement: Measurement, card: Card) -> tuple[str, ...]:
+    """What must be said of a scan with fewer or more views for its size than those of the training."""
+    learned = [card.metrics.get(name) for name in ("size", "least_views", "most_views")]
+    if None in learned:
+        return ()
+    size, least, most = (float(value) for value in learned)  # type: ignore[arg-type]
+    physics = measurement.physics
+    pixels, views = max(physics.volume.shape[-2:]), physics.geometry.views
+    low, high = round(least * pixels / size), round(most * pixels / size)
+    if low <= views <= high:
+        return ()
+    return (
+        f"The scan has {views} views for {pixels} pixels; the networks learned from what would be {low} to "
+        f"{high}: streaks may stay, or detail go.",
+    )

@@ -13,7 +13,7 @@ from torch import nn
 
 from imagereg.errors import UsageError
 from imagereg.geometry import FanBeam, Geometry, ParallelBeam, Volume
-from imagereg.networks.reconstructor import Reconstructor, grey_scale, updated
+from imagereg.networks.reconstructor import Reconstructor, grey_scale
 from imagereg.phantoms import ellipses_and_lines, foam
 from imagereg.physics.projection import Tomography
 from imagereg.projectors.base import projector
@@ -140,9 +140,14 @@ class LearnedFBP:
     ) -> None:
         scans = scans or Scans()
         self.network: nn.Module = network or Reconstructor()
-        self.passes, self.alpha = passes, alpha
+        self.scans, self.passes, self.alpha = scans, passes, alpha
         self._stacks = [scans.simulated(32, 1000 * seed + number + 8) for number in range(stacks)]
         self._held = [scans.simulated(4, 1000 * seed + number) for number in range(4)]
+
+    def facts(self) -> dict[str, float]:
+        """What the method must know of the training: how many views of how large images."""
+        least, most = self.scans.views
+        return {"size": self.scans.size, "least_views": least, "most_views": most}
 
     def batch(self, generator: torch.Generator, size: int) -> list[Simulated]:
         """One scan each of `size` geometries."""
@@ -188,7 +193,7 @@ class LearnedFBP:
             else:
                 parts = images.cpu().split([len(scan.data) for scan in batch])
                 pairs = zip(batch, parts, strict=True)
-                back = torch.cat([updated(scan.physics, scan.data, image) for scan, image in pairs])
+                back = torch.cat([x + s.physics.fbp(s.data - s.physics.A(x)) for s, x in pairs])
                 found = network(back.to(device), images)
             images = found.detach().clamp_min(0)
             yield found
