@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from imagereg.methods.base import Method, Needs, parameter
 
 if TYPE_CHECKING:
+    import torch
+
     from imagereg.measurement import Measurement
     from imagereg.networks.store import Card
     from imagereg.solvers.base import State
@@ -23,8 +25,8 @@ class LearnedFBP(Method):
     """x_k+1 = max(0, v + network(v, x_k)), v = x_k + A^T F (y - A x_k), in units of the first v's grey scale.
 
     The first pass starts from nothing and is the network on the filtered back-projection, A^T F y. The later
-    ones, by a network of their own, put back what the first left out of the data. A pass that leads away
-    from the data does not count, and is the last.
+    ones, by a network of their own, put back what the first left out of the data, until these are explained
+    to their noise, where that is known. A pass that leads away from the data does not count, and is the last.
     """
 
     name: ClassVar[str] = "learned_fbp"
@@ -67,18 +69,35 @@ class LearnedFBP(Method):
         problem = Problem(LeastSquares(measurement.data), measurement.physics)
         notes = (f"Weights {card.name}, trained on {card.data}.", NOTE, *_unlike(measurement, card))
         with torch.no_grad():
-            images = reconstruct(network, measurement.physics, measurement.data, self.iterations)
-            for number, (image, counts) in enumerate(images, 1):
-                finished = f"{number} iterations" if number == self.iterations else ""
+            images = reconstruct(
+                network, measurement.physics, measurement.data, self.iterations, noise=_noise(measurement)
+            )
+            for number, (image, finished) in enumerate(images, 1):
                 yield State(
                     image,
                     number,
                     self.iterations,
                     time.perf_counter() - began,
-                    finished=finished if counts else f"pass {number} led away from the data",
+                    finished=finished,
                     notes=notes,
                     problem=problem,
                 )
+
+
+def _noise(measurement: Measurement) -> torch.Tensor | None:
+    """Expected norm of the noise of each item and channel, where there is a model of it."""
+    if measurement.noise is None:
+        return None
+    import torch
+
+    from imagereg.choose.noise_level import noise_level
+    from imagereg.errors import UsageError
+
+    try:
+        std = noise_level(measurement).std
+    except UsageError:  # a model whose variance nobody knows
+        return None
+    return (std * torch.ones_like(measurement.data)).flatten(2).norm(dim=2)
 
 
 def _unlike(measurement: Measurement, card: Card) -> tuple[str, ...]:

@@ -67,39 +67,54 @@ def grey_scale(image: torch.Tensor) -> torch.Tensor:
 
 
 def reconstruct(
-    network: Reconstructor, physics: Tomography, data: torch.Tensor, passes: int
-) -> Iterator[tuple[torch.Tensor, bool]]:
+    network: Reconstructor,
+    physics: Tomography,
+    data: torch.Tensor,
+    passes: int,
+    *,
+    noise: torch.Tensor | None = None,
+) -> Iterator[tuple[torch.Tensor, str]]:
     """The images of the passes: x_1 = max(0, v + net_1(v)), x_k+1 = max(0, v + net_2(v, x_k)).
 
-    v = x_k + FBP(y - A x_k), x_0 = 0. The networks see v / s and x / s, s the grey scale of the first v. A
-    pass counts only where it leaves A x as close to y as the closest before, or nearly (`SLACK`): scans
-    unlike those of the training can lead the second network astray, and that shows in the data first.
+    v = x_k + FBP(y - A x_k), x_0 = 0. The networks see v / s and x / s, s the grey scale of the first v. What
+    explains the data to their noise is left as it is. A pass counts only where it leaves A x as close to y as
+    the closest before, or nearly (`SLACK`): scans unlike those of the training can lead the second network
+    astray, and that shows in the data first.
 
     Parameters
     ----------
     data : (B, C, ...), line integrals in any unit; items and channels are taken one by one.
     passes : how many images follow one another at most.
+    noise : (B, C), expected ||A x - y|| at the true images, where it is known.
 
     Yields
     ------
-    The image so far, and whether its pass counted for any part of it; if not, it is the last.
+    The image so far, and why it is the last; empty where it is not.
     """
     single = (-1, 1, *physics.projector.image_shape)
     image = physics.fbp(data)
     scale = grey_scale(image.reshape(single))
     rest, misfit = data, torch.full(data.shape[:2], torch.inf, dtype=data.dtype, device=data.device)
-    for number in range(passes):
-        back = image if number == 0 else image + physics.fbp(rest)
+    least = torch.zeros_like(misfit) if noise is None else noise
+    for number in range(1, passes + 1):
+        back = image if number == 1 else image + physics.fbp(rest)
         seen = (back.reshape(single) / scale).float()
-        found = network(seen) if number == 0 else network(seen, (image.reshape(single) / scale).float())
+        found = network(seen) if number == 1 else network(seen, (image.reshape(single) / scale).float())
         new = (scale * found.to(back.dtype)).clamp_min(0).reshape(back.shape)
         left = data - physics.A(new)
         size = left.flatten(2).norm(dim=2)
-        counts = size <= SLACK * misfit
+        counts = (size <= SLACK * misfit) & (misfit > least)
         image, rest = (_chosen(counts, *pair) for pair in ((new, image), (left, rest)))
         misfit = torch.minimum(size, misfit)
-        yield image, bool(counts.any())
+        why = ""
         if not counts.any():
+            why = f"pass {number} led away from the data"
+        elif (misfit <= least).all():
+            why = "the data are explained to their noise"
+        elif number == passes:
+            why = f"{number} iterations"
+        yield image, why
+        if why:
             return
 
 

@@ -82,7 +82,7 @@ def test_later_passes_gain_and_explain_more_of_the_data() -> None:
     measurement = scan(GEOMETRIES["parallel"])
     states = list(ir.iterate(measurement, "learned_fbp"))
     assert [state.iteration for state in states] == [1, 2, 3]
-    assert states[-1].finished == "3 iterations"
+    assert [state.finished for state in states] == ["", "", "3 iterations"]
     quality = [psnr(s.image.numpy(), measurement.truth.numpy(), data_range=1.0) for s in states]
     assert quality[1] > quality[0] + 1
     assert quality[2] > quality[0] + 1
@@ -131,15 +131,19 @@ def test_a_pass_that_leads_away_from_the_data_does_not_count() -> None:
 
     data = physics.A(truth)
     scale = grey_scale(physics.fbp(data))
-    (first, yes), (second, also) = reconstruct(Strays(widths=(4, 8)), physics, data, 2)
-    assert yes and also
+    (first, no), (second, end) = reconstruct(Strays(widths=(4, 8)), physics, data, 2)
+    assert (no, end) == ("", "2 iterations")
     assert torch.allclose(first, truth + 0.1, atol=1e-5)
     assert torch.equal(second[0], first[0])
     assert torch.allclose(second[1], truth[1] + 0.05, atol=1e-5)
     truth, scale = truth[:1], scale[:1]
-    *_, (last, no) = reconstruct(Strays(widths=(4, 8)), physics, data[:1], 5)
-    assert not no
+    *_, (last, end) = reconstruct(Strays(widths=(4, 8)), physics, data[:1], 5)
+    assert end == "pass 2 led away from the data"
     assert torch.equal(last, first[:1])
+    misfit = (physics.A(first) - data[:2]).flatten(2).norm(dim=2)
+    ((only, end),) = reconstruct(Strays(widths=(4, 8)), physics, data[:1], 5, noise=1.01 * misfit[:1])
+    assert end == "the data are explained to their noise"
+    assert torch.equal(only, first[:1])
 
 
 def test_a_scan_unlike_those_of_the_training_is_told_so() -> None:
