@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scenes import ROOT, Store, coule, figures, mean, parallel, scan, solve
+from scenes import LEARNED, ROOT, Store, coule, figures, mean, parallel, scan, solve
 
 import imagereg as ir
 
-LEARNED = {"one_pass": 1, "learned_fbp": 3}
 PSI = ("fbp", "tikhonov", "tv", *LEARNED, "truth")
 FORMS = ("quadratic", "l1")
 # PSNR of the authors' pictures (one image, partly of the training set): Psi and graphLa+Psi.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from scenes import ROOT, Store, coule, fan, mean, parallel, scan, solve
+from scenes import LEARNED, ROOT, Store, coule, fan, mean, parallel, scan, solve
 
 CASES = {
     "parallel 120, 2 %": (lambda: parallel(120), 0.02),
@@ -22,8 +22,7 @@ CASES = {
 METHODS: dict[str, dict] = {
     "fbp": {"method": "fbp"},
     "tv": {"method": "tv"},
-    "one_pass": {"method": "learned_fbp", "iterations": 1},
-    "learned_fbp": {"method": "learned_fbp"},
+    **{name: {"method": "learned_fbp", "iterations": passes} for name, passes in LEARNED.items()},
 }
 
 

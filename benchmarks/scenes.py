@@ -23,6 +23,8 @@ from imagereg.choose.runs import Runs
 from imagereg.metrics import psnr, ssim
 
 ROOT = Path(__file__).resolve().parents[1]
+LEARNED = {"one_pass": 1, "learned_fbp": 3}
+"""Passes of the learned reconstruction: the network on the FBP, as in the papers, and the default."""
 MACHINE = "2 cores, CPU, one thread a process, shared with other work: seconds are upper bounds"
 
 

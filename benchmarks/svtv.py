@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scenes import ROOT, Store, clinical, coule, fan, mean, parallel, scan, solve
+from scenes import LEARNED, ROOT, Store, clinical, coule, fan, mean, parallel, scan, solve
 
 import imagereg as ir
 from imagereg.choose.parameter_range import with_values
 from imagereg.choose.runs import Runs
 
-LEARNED = {"one_pass": 1, "learned_fbp": 3}
 CASES: dict[str, tuple[Any, Any, float]] = {
     "coule60": (coule, lambda: fan(60), 0.01),
     "coule60closed": (coule, lambda: fan(60, closed=True), 0.01),

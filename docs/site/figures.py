@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from graphla import AUTHORS, FORMS, PSI
+from learned_fbp import CASES, METHODS
 from noise2score import PAPER
-from svtv import CASES, PLAIN, ROWS
+from scenes import Store, mean
+from svtv import PLAIN, ROWS, best
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
-Row = dict[str, Any]
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 NAMES = {
     "fbp": "FBP",
     "tikhonov": "Tikhonov",
@@ -47,16 +48,16 @@ def _space_variant() -> str:
         "parallel120": "parallel, 120 views, 2 %",
         "clinical60": "clinical slices, fan, 60 views, 0.5 %",
     }
-    rows = _rows("svtv")
+    store = _store("svtv")
     lines = []
-    for case in CASES:
+    for case in titles:
         for name in ROWS:
-            mine = [row for row in rows if (row["case"], row["row"], row["kind"]) == (case, name, "grid")]
-            if case in titles and mine:
-                psnr, count = _best(mine, "strength")
+            rows = store.find(kind="grid", case=case, row=name, strength=best(store, case, name))
+            if rows:
                 method = "TV" if name == "tv" else f"space-variant, Psi = {NAMES[name]}"
                 method = NAMES[name] if name == "reweighted" else method
-                lines.append((titles[case], method, psnr, PLAIN.get(case, {}).get(name), count))
+                plain = PLAIN.get(case, {}).get(name)
+                lines.append((titles[case], method, mean(rows, "psnr"), plain, len(rows)))
     return _section(
         "Space-variant TV",
         "COULE phantoms and clinical slices; the best strength of a grid, one for all images. Beside them "
@@ -68,18 +69,17 @@ def _space_variant() -> str:
 
 
 def _graph() -> str:
-    rows = [row for row in _rows("graphla") if row["kind"] == "image"]
+    store = _store("graphla")
     lines = []
     for level in (0.02, 0.04):
         for name in PSI:
-            mine = [row for row in rows if (row["level"], row["psi"]) == (level, name)]
-            if not mine:
-                continue
-            by_form = {form: [row for row in mine if row["form"] == form] for form in ("psi", *FORMS)}
-            count = min(len(found) for found in by_form.values() if found)
-            means = [_mean(found, "psnr") for found in by_form.values()]
-            theirs = AUTHORS.get((name, level), (None, None))
-            lines.append((f"{level:.0%}", NAMES[name], *means, *theirs, count))
+            key = {"kind": "image", "level": level, "psi": name}
+            forms = [store.find(form=form, **key) for form in ("psi", *FORMS)]
+            if any(forms):
+                means = [mean(rows, "psnr") for rows in forms]
+                count = min(len(rows) for rows in forms if rows)
+                theirs = AUTHORS.get((name, level), (None, None))
+                lines.append((f"{level:.0%}", NAMES[name], *means, *theirs, count))
     return _section(
         "graphLa+Psi",
         "COULE, parallel beam, 120 views, nothing tuned for an image. The authors' figures "
@@ -91,13 +91,12 @@ def _graph() -> str:
 
 
 def _learned() -> str:
-    rows = _rows("learned_fbp")
+    store = _store("learned_fbp")
     lines = []
-    for case in dict.fromkeys(row["case"] for row in rows):
-        for name in dict.fromkeys(row["method"] for row in rows):
-            mine = [row for row in rows if (row["case"], row["method"]) == (case, name)]
-            if mine:
-                lines.append((case, NAMES[name], _mean(mine, "psnr"), _mean(mine, "ssim", 4), len(mine)))
+    for case, name in itertools.product(CASES, METHODS):
+        rows = store.find(case=case, method=name)
+        if rows:
+            lines.append((case, NAMES[name], mean(rows, "psnr"), f"{mean(rows, 'ssim'):.4f}", len(rows)))
     return _section(
         "Networks on filtered back-projections",
         "COULE test images, which the networks never saw: they learned from generated scenes. TV at its "
@@ -111,7 +110,7 @@ def _learned() -> str:
 def _real() -> str:
     lines = [
         (row["scan"], row["views"], NAMES[row["method"]], *(row[key] for key in ("psnr", "ssim", "mcc")))
-        for row in sorted(_rows("real_scans"), key=lambda row: row["scan"])
+        for row in sorted(_store("real_scans").rows, key=lambda row: row["scan"])
     ]
     return _section(
         "Real scans from few views",
@@ -126,14 +125,13 @@ def _real() -> str:
 
 
 def _scores() -> str:
-    rows = [row for row in _rows("noise2score") if row["what"] == "set12"]
-    rows = [row for row in rows if row["weights"] == "noise2score" and not row["turned"]]
+    store = _store("noise2score")
     lines = []
     for case, (_, bm3d, known, blind) in PAPER.items():
-        mine = [row for row in rows if row["case"] == case]
-        ours = [[row for row in mine if row["blind"] == hidden] for hidden in (False, True)]
+        key = {"what": "set12", "weights": "noise2score", "turned": False, "case": case}
+        ours = [store.find(blind=hidden, **key) for hidden in (False, True)]
         if all(ours):
-            lines.append((case, *(_mean(part, "psnr") for part in ours), known, blind, bm3d, len(ours[0])))
+            lines.append((case, *(mean(rows, "psnr") for rows in ours), known, blind, bm3d, len(ours[0])))
     return _section(
         "Noise2Score",
         "Set12, noise known and found; beside them Table 2 of "
@@ -145,11 +143,10 @@ def _scores() -> str:
 
 
 def _priors() -> str:
-    rows = [row for row in _rows("red_diff/red_diff") if row["what"] == "test"]
     names = {"start": "start", "red_diff": "RED-Diff", "dps": "DPS", "tv": "TV", "pnp": "plug-and-play"}
     lines = [
         (row["task"], names.get(row["method"], row["method"]), row["psnr"], row["ssim"], row.get("seconds"))
-        for row in rows
+        for row in _store("red_diff/red_diff").find(what="test")
     ]
     return _section(
         "Diffusion priors",
@@ -161,7 +158,6 @@ def _priors() -> str:
 
 
 def _counts() -> str:
-    kept = json.loads((RESULTS / "spiral" / "spiral.json").read_text())
     titles = {
         "emission_mlem": "MLEM, stopped at its best",
         "emission_tv": "SPIRAL, TV",
@@ -171,7 +167,7 @@ def _counts() -> str:
     }
     lines = []
     for key, title in titles.items():
-        rows = kept[key]["rows"]
+        rows = _store(f"spiral/{key}").rows
         stopped = [row["psnr_stopped"] for row in rows if "psnr_stopped" in row]
         end = None if key == "emission_mlem" else max(row["psnr"] for row in rows)
         lines.append((title, end, max(stopped) if stopped else max(row["psnr"] for row in rows)))
@@ -186,7 +182,7 @@ def _counts() -> str:
 
 
 def _coverage() -> str:
-    rows, lines = _rows("calibration"), []
+    rows, lines = _store("calibration").rows, []
     largest = {(row["method"], row["source"]): row["images"] for row in rows if row["what"] == "pairs"}
     for row in sorted(rows, key=lambda row: row["what"]):
         if row["what"] == "pairs" and row["images"] == largest[row["method"], row["source"]]:
@@ -209,8 +205,7 @@ def _coverage() -> str:
 def _projectors() -> str:
     lines: list[tuple[Any, ...]] = []
     for name, title in (("projectors", "AVX-512, two threads"), ("projectors_avx2", "AVX2, two threads")):
-        kept = json.loads((RESULTS / f"{name}.json").read_text())
-        for row in kept["rows"]:
+        for row in _store(name).rows:
             ratios = (f"{row[f'{way}_ratio']:.1f}" for way in ("forward", "back"))
             lines.append((title, row["scan"], row["who"], *ratios, row["note"]))
     return _section(
@@ -251,23 +246,5 @@ def _cell(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
 
-def _rows(name: str) -> list[Row]:
-    rows: list[Row] = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
-    return rows
-
-
-def _mean(rows: Sequence[Row], key: str, digits: int = 2) -> float | str | None:
-    if not rows:
-        return None
-    value = sum(row[key] for row in rows) / len(rows)
-    return value if digits == 2 else f"{value:.{digits}f}"
-
-
-def _best(rows: Sequence[Row], key: str) -> tuple[float, int]:
-    """The largest mean PSNR of one value of `key`, of the values that most images have, and their number."""
-    groups: dict[Any, list[float]] = {}
-    for row in rows:
-        groups.setdefault(row[key], []).append(row["psnr"])
-    most = max(map(len, groups.values()))
-    mean: Callable[[list[float]], float] = lambda values: sum(values) / len(values)  # noqa: E731
-    return max(mean(values) for values in groups.values() if len(values) == most), most
+def _store(name: str) -> Store:
+    return Store(RESULTS / f"{name}.json")

@@ -57,6 +57,15 @@ class NoiseLevel:
         """Expected ||noise||_2 of data in the shape of `like`."""
         return float((self.std.double().square() * torch.ones_like(like.abs())).sum().sqrt())
 
+    def norms(
+        self, like: torch.Tensor, *, axes: int = 1, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Expected ||noise||_2, in the norm that weights make, over all but the first `axes` axes."""
+        variance = self.std.square() * torch.ones_like(like)
+        if weights is not None:
+            variance = variance * weights
+        return variance.double().flatten(axes).sum(axes).sqrt()
+
 
 def noise_level(measurement: Measurement) -> NoiseLevel:
     """What is known of the noise of a measurement that is ready.

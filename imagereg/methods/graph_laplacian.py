@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -105,6 +104,7 @@ class GraphLaplacian(Method):
             guide = state.image
 
     def _solve(self, measurement: Measurement, graph: Graph, guide: torch.Tensor) -> Iterator[State]:
+        from imagereg.choose.noise_level import noise_level
         from imagereg.methods.data_term import data_term
         from imagereg.priors.power import PowerPrior
         from imagereg.priors.weights import grey_range
@@ -127,11 +127,13 @@ class GraphLaplacian(Method):
             prior = PowerPrior(graph, alpha * eps, power=1, smoothing=eps)
         else:
             prior = PowerPrior(graph, alpha, power=2)
+        norms: tuple[float, ...] = ()
+        if rule == "discrepancy":
+            weights = getattr(fidelity, "weights", None)
+            norms = tuple(noise_level(measurement).norms(measurement.data, weights=weights).tolist())
         solver = MMGKS(
             rule=rule,
-            noise_norm=noise_norms(measurement, getattr(fidelity, "weights", None))
-            if rule == "discrepancy"
-            else (),
+            noise_norm=norms,
             safety=self.safety,
             restart=self.restart,
             tolerance=self.tolerance,
@@ -145,15 +147,3 @@ class GraphLaplacian(Method):
         if self.rule != "auto":
             return self.rule
         return "gcv" if measurement.noise is None else "discrepancy"
-
-
-def noise_norms(measurement: Measurement, weights: torch.Tensor | None) -> tuple[float, ...]:
-    """Expected ||A x - y|| of each item at the true image, in the norm that the weights make."""
-    import torch
-
-    from imagereg.choose.noise_level import noise_level
-
-    variance = noise_level(measurement).std.square() * torch.ones_like(measurement.data)
-    if weights is not None:
-        variance = variance * weights
-    return tuple(math.sqrt(float(item)) for item in variance.double().flatten(1).sum(1))

@@ -88,16 +88,13 @@ def _noise(measurement: Measurement) -> torch.Tensor | None:
     """Expected norm of the noise of each item and channel, where there is a model of it."""
     if measurement.noise is None:
         return None
-    import torch
-
     from imagereg.choose.noise_level import noise_level
     from imagereg.errors import UsageError
 
     try:
-        std = noise_level(measurement).std
+        return noise_level(measurement).norms(measurement.data, axes=2)
     except UsageError:  # a model whose variance nobody knows
         return None
-    return (std * torch.ones_like(measurement.data)).flatten(2).norm(dim=2)
 
 
 def _unlike(measurement: Measurement, card: Card) -> tuple[str, ...]:
