@@ -38,7 +38,7 @@ PLAIN = {
     "coule60closed": {"tv": 40.1, "fbp": 43.0, "psi_tv": 46.4, "truth": 55.0},
     "parallel120": {"tv": 35.6, "fbp": 38.4, "psi_tv": 39.6, "truth": 49.5},
 }
-SETTINGS: dict[str, Any] = {"iterations": 300, "tolerance": 1e-3}
+SETTINGS: dict[str, Any] = {"iterations": 1000, "tolerance": 1e-3}
 
 
 def best(store: Store, case: str, row: str) -> float | None:

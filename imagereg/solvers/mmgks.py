@@ -11,6 +11,7 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.priors.power import PowerPrior, SmoothedPower
 from imagereg.solvers.base import Memory
+from imagereg.solvers.columns import Columns
 from imagereg.solvers.linear import mean_curvature
 from imagereg.solvers.problem import Refusal, inner
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root, gcv_minimum
@@ -106,11 +107,12 @@ class MMGKS:
             "done": torch.zeros(items, dtype=torch.bool, device=image.device),
             "finished": "",
             "gram": mean_curvature(problem),
-            **self._space(problem, image, None, root),
+            **self._space(problem, image, None, whitened, root),
         }
         if self.rule == "gcv":
-            seen = problem.physics.A_adjoint(_signs(whitened, 1) * root)
-            space = self._space(problem, seen, None, root)
+            signs = _signs(whitened, 1)
+            seen = problem.physics.A_adjoint(signs * root)
+            space = self._space(problem, seen, None, signs, root)
             memory.update({f"probe_{name}": value for name, value in space.items()})
             memory.update(probe_image=seen, probe_before=seen)
         return memory
@@ -120,20 +122,18 @@ class MMGKS:
         whitened, root = _whitened(problem)
         penalty = problem.priors[0].outer
         assert isinstance(penalty, SmoothedPower)
-        if memory["V"].shape[1] >= self.restart:
-            memory = self._restarted(problem, memory, root)
+        signs = _signs(whitened, 1) if self.rule == "gcv" else None
+        if len(memory["V"]) >= self.restart:
+            memory = self._restarted(problem, memory, whitened, signs, root)
         target = penalty.target(memory["penalised"])
-        small = _projected(memory, whitened, target)
-        probe, signs = None, None
-        if self.rule == "gcv":
-            signs = _signs(whitened, 1)
-            probe = _projected(_of_probe(memory), signs, torch.zeros_like(target))
+        small = _projected(memory, target)
+        probe = None if signs is None else _projected(_of_probe(memory), torch.zeros_like(target))
         smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=whitened.device)
         curvature = smoothing.flatten() ** (penalty.power - 2)
         eta = self._eta(small, probe, penalty.strength, curvature)
 
         new = self._advance(problem, memory, small, eta, whitened, target, root)
-        if probe is not None:
+        if probe is not None and signs is not None:
             aside = self._advance(
                 problem, _of_probe(memory), probe, eta, signs, torch.zeros_like(target), root
             )
@@ -146,7 +146,7 @@ class MMGKS:
         image = torch.where(kept, memory["image"], new["image"])
         moved = (image - memory["image"]).flatten(1).norm(dim=1)
         still = moved <= self.tolerance * image.flatten(1).norm(dim=1)
-        done = ended | still if memory["V"].shape[1] > 2 else ended
+        done = ended | still if len(memory["V"]) > 2 else ended
         seen = new.pop("seen")
         if problem.fidelity.weights is None:  # type: ignore[attr-defined]
             kept = ended.reshape(-1, *([1] * (seen.ndim - 1)))
@@ -185,9 +185,9 @@ class MMGKS:
         """The minimiser in a space, what is known of it, and the space grown by the gradient there."""
         L = problem.priors[0].operator
         z = small.solve(eta)
-        image = _combine(space["V"], z, space["image"])
-        seen = _combine(space["QA"], _times(space["R_A"], z), whitened)
-        penalised = _combine(space["QL"], _times(space["R_L"], z), target)
+        image = space["V"].combine(z, space["image"])
+        seen = space["QA"].combine(_times(space["R_A"], z), whitened)
+        penalised = space["QL"].combine(_times(space["R_L"], z), target)
         shape = (-1, *([1] * (image.ndim - 1)))
         force = eta.to(image.dtype).reshape(shape)
         gradient = problem.physics.A_adjoint((seen - whitened) * root)
@@ -198,25 +198,40 @@ class MMGKS:
         grown = self._grow(problem, space, gradient, root)
         return {"image": image, "seen": seen, "penalised": penalised, **grown}
 
-    def _restarted(self, problem: Problem, memory: Memory, root: Any) -> Memory:
+    def _restarted(
+        self,
+        problem: Problem,
+        memory: Memory,
+        whitened: torch.Tensor,
+        signs: torch.Tensor | None,
+        root: Any,
+    ) -> Memory:
         """The memory with spaces of the image and the last step to it only."""
-        memory = {**memory, **self._space(problem, memory["image"], memory["before"], root)}
-        if self.rule == "gcv":
-            space = self._space(problem, memory["probe_image"], memory["probe_before"], root)
+        memory = {**memory, **self._space(problem, memory["image"], memory["before"], whitened, root)}
+        if signs is not None:
+            space = self._space(problem, memory["probe_image"], memory["probe_before"], signs, root)
             memory.update({f"probe_{name}": value for name, value in space.items()})
         return memory
 
-    def _space(self, problem: Problem, image: torch.Tensor, before: torch.Tensor | None, root: Any) -> Memory:
+    def _space(
+        self,
+        problem: Problem,
+        image: torch.Tensor,
+        before: torch.Tensor | None,
+        data: torch.Tensor,
+        root: Any,
+    ) -> Memory:
         """The space of an image and of the last step to it, with its factors and L x."""
-        items, like = image.shape[0], problem.fidelity.data
-        R = torch.zeros(items, 0, 0, dtype=torch.float64, device=image.device)
+        none = torch.zeros(image.shape[0], 0, 0, dtype=torch.float64, device=image.device)
         penalised = problem.priors[0].operator.A(image)
         space: Memory = {
-            "V": image.new_zeros(items, 0, image[0].numel()),
-            "QA": like.new_zeros(items, 0, like[0].numel()),
-            "QL": image.new_zeros(items, 0, penalised[0].numel()),
-            "R_A": R,
-            "R_L": R,
+            "V": Columns.none(image, self.restart),
+            "QA": Columns.none(data, self.restart),
+            "QL": Columns.none(penalised, self.restart),
+            "R_A": none,
+            "R_L": none,
+            "b": none.flatten(1),
+            "rest": data,
         }
         for vector in (image,) if before is None else (image, image - before):
             space = self._grow(problem, space, vector, root)
@@ -224,26 +239,40 @@ class MMGKS:
 
     def _grow(self, problem: Problem, space: Memory, vector: torch.Tensor, root: Any) -> Memory:
         """The space with one more vector."""
-        _, column, size = _orthogonal(space["V"], vector)
+        _, column, size = space["V"].split(vector)
         absent = size == 0
-        QA, R_A = _append(space["QA"], space["R_A"], problem.physics.A(column) * root, absent)
-        QL, R_L = _append(space["QL"], space["R_L"], problem.priors[0].operator.A(column), absent)
-        V = torch.cat([space["V"], column.flatten(1)[:, None]], dim=1)
-        return {"V": V, "QA": QA, "QL": QL, "R_A": R_A, "R_L": R_L}
+        QA, R_A, new = _append(space["QA"], space["R_A"], problem.physics.A(column) * root, absent)
+        QL, R_L, _ = _append(space["QL"], space["R_L"], problem.priors[0].operator.A(column), absent)
+        # What the space leaves of the data is carried along: the difference of two squared norms would drown
+        # a noise of 2 % in the rounding of single precision, and the discrepancy principle with it.
+        along = inner(new, space["rest"])
+        return {
+            "V": space["V"].joined(column),
+            "QA": QA,
+            "QL": QL,
+            "R_A": R_A,
+            "R_L": R_L,
+            "b": torch.cat([space["b"], along.reshape(-1, 1).double()], dim=1),
+            "rest": space["rest"] - along * new,
+        }
 
 
-def _projected(space: Memory, whitened: torch.Tensor, target: torch.Tensor) -> ProjectedProblem:
+def _projected(space: Memory, target: torch.Tensor) -> ProjectedProblem:
     """The problem in a space."""
-    b = _dots(space["QA"], whitened)
-    tail = (inner(whitened, whitened).flatten().double() - b.square().sum(1)).clamp_min(0)
+    rest = space["rest"]
     return ProjectedProblem.of(
-        space["R_A"], space["R_L"], b, _dots(space["QL"], target), tail=tail, size=whitened[0].numel()
+        space["R_A"],
+        space["R_L"],
+        space["b"],
+        space["QL"].dots(target),
+        tail=inner(rest, rest).flatten().double(),
+        size=rest[0].numel(),
     )
 
 
 def _of_probe(memory: Memory) -> Memory:
     """The space of the probe."""
-    names = ("V", "QA", "QL", "R_A", "R_L", "image", "penalised")
+    names = ("V", "QA", "QL", "R_A", "R_L", "b", "rest", "image", "penalised")
     return {"gram": memory["gram"], **{name: memory[f"probe_{name}"] for name in names}}
 
 
@@ -260,48 +289,22 @@ def _signs(like: torch.Tensor, seed: int) -> torch.Tensor:
     return (2.0 * signs - 1.0).to(like).expand(like.shape)
 
 
-def _dots(columns: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """<column_j, a> of each item for columns of (B, k, n): (B, k) in float64."""
-    return (columns @ a.flatten(1)[..., None])[..., 0].double()
-
-
-def _combine(columns: torch.Tensor, z: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """sum_j z_j column_j for z of (B, k), in the shape of `like`."""
-    return (z[:, None].to(columns.dtype) @ columns).reshape(like.shape)
-
-
 def _times(R: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     return (R @ z[..., None])[..., 0]
 
 
-def _orthogonal(columns: torch.Tensor, a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`a` as sum_j z_j column_j + rest by Gram-Schmidt, twice: z, the rest normalised, and its norm (B,).
-
-    Where the rest is no more than rounding, it is zero and so is its norm.
-    """
-    whole = a.flatten(1).norm(dim=1)
-    along = torch.zeros(columns.shape[:2], dtype=torch.float64, device=a.device)
-    for _ in range(2 if columns.shape[1] else 0):
-        part = _dots(columns, a)
-        along, a = along + part, a - _combine(columns, part, a)
-    size = a.flatten(1).norm(dim=1)
-    size = torch.where(size > 10 * torch.finfo(a.dtype).eps * whole, size, torch.zeros_like(size))
-    factor = torch.where(size > 0, 1 / size, torch.zeros_like(size))
-    return along, a * factor.reshape(-1, *([1] * (a.ndim - 1))), size
-
-
 def _append(
-    Q: torch.Tensor, R: torch.Tensor, new: torch.Tensor, absent: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """QR factors with one more column.
+    Q: Columns, R: torch.Tensor, new: torch.Tensor, absent: torch.Tensor
+) -> tuple[Columns, torch.Tensor, torch.Tensor]:
+    """QR factors with one more column, and that column of Q.
 
     Items in `absent` have nothing to add and the column is zero; 1 on the diagonal then keeps the new
     coefficient apart, at 0.
     """
     k = R.shape[-1]
-    along, rest, size = _orthogonal(Q, new)
+    along, rest, size = Q.split(new)
     grown = torch.zeros(R.shape[0], k + 1, k + 1, dtype=R.dtype, device=R.device)
     grown[:, :k, :k] = R
     grown[:, :k, k] = along
     grown[:, k, k] = torch.where(absent, torch.ones_like(size), size)
-    return torch.cat([Q, rest.flatten(1)[:, None]], dim=1), grown
+    return Q.joined(rest), grown, rest

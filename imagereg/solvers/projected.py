@@ -96,16 +96,18 @@ class ProjectedProblem:
 
 
 def discrepancy_root(problem: ProjectedProblem, delta: torch.Tensor) -> torch.Tensor:
-    """eta (B,) with ||R_A z - b||^2 + tail = delta^2, by bisection of its logarithm.
+    """eta (B,) with ||R_A z - b||^2 + tail = delta^2, by a search of its logarithm.
 
     Where even the best fit misses by more than delta, as in small spaces, it is the least eta; where the
     misfit never gets that large it is the largest.
     """
     low, high = problem.bounds()
-    for _ in range(60):
-        middle = (low + high) / 2
-        above = problem.misfit(middle.exp()[:, None])[:, 0] > delta**2
-        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    steps = torch.linspace(0, 1, 65, dtype=low.dtype, device=low.device)
+    for _ in range(7):  # of 65 points each: to 1e-11
+        grid = low[:, None] + (high - low)[:, None] * steps
+        below = (problem.misfit(grid.exp()) <= delta[:, None] ** 2).sum(1, keepdim=True)
+        low = grid.gather(1, (below - 1).clamp_min(0))[:, 0]
+        high = grid.gather(1, below.clamp_max(len(steps) - 1))[:, 0]
     return ((low + high) / 2).exp()
 
 

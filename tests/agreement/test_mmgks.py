@@ -16,7 +16,8 @@ from imagereg.priors.gradient import Gradient
 from imagereg.priors.graph_laplacian import GraphLaplacian
 from imagereg.priors.power import PowerPrior
 from imagereg.priors.tv import TV
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import Memory, State, iterate
+from imagereg.solvers.columns import Columns
 from imagereg.solvers.mmgks import MMGKS
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root
@@ -162,6 +163,17 @@ def test_the_discrepancy_principle_ends_at_the_noise(power: float, smoothing: fl
     assert float((found.image - x).norm() / x.norm()) < 0.1
 
 
+def test_a_noise_far_below_the_data_is_met_in_single_precision() -> None:
+    """||y||^2 - ||Q^T y||^2 would be rounding here: ||y||^2 is a million times the noise's square."""
+    x, physics, data, norms, graph = scene(level=1e-3)
+    single = GraphLaplacian(graph._guide[:, :, 0].float(), radius=2, scale=1.0, value_range=1.0)
+    problem = Problem(LeastSquares(data.float()), physics, (PowerPrior(single, 1.0, power=2),))
+    solver = MMGKS(rule="discrepancy", noise_norm=norms.tolist(), safety=0.8, tolerance=1e-6)
+    found = solve(solver, problem, total=300).image.double()
+    residual = (physics.A(found) - data).flatten(1).norm(dim=1)
+    assert torch.allclose(residual, 0.8 * norms, rtol=1e-3)
+
+
 def test_where_the_noise_is_out_of_reach_the_strength_is_as_large_as_it_goes() -> None:
     """Beyond the residual of the graph's near-null space no strength leads: the image is the better."""
     x, physics, data, norms, graph = scene()
@@ -268,6 +280,12 @@ def _one(graph: GraphLaplacian, item: int, guide: torch.Tensor) -> GraphLaplacia
     return one
 
 
+def tensors(memory: Memory) -> dict[str, torch.Tensor]:
+    """What a solver remembers, spaces as tensors."""
+    plain = {name: v.all if isinstance(v, Columns) else v for name, v in memory.items()}
+    return {name: v for name, v in plain.items() if isinstance(v, torch.Tensor)}
+
+
 def test_a_step_leaves_earlier_memories_as_they_were() -> None:
     _, physics, data, _, graph = scene()
     problem = Problem(LeastSquares(data), physics, (PowerPrior(graph, 10.0, power=1, smoothing=0.05),))
@@ -275,12 +293,16 @@ def test_a_step_leaves_earlier_memories_as_they_were() -> None:
     memories = [solver.init(problem, None)]
     copies = []
     for _ in range(8):
-        copies.append({k: v.clone() for k, v in memories[-1].items() if isinstance(v, torch.Tensor)})
+        copies.append({name: v.clone() for name, v in tensors(memories[-1]).items()})
         memories.append(solver.step(problem, memories[-1]))
     for memory, copy in zip(memories, copies, strict=False):
-        assert all(torch.equal(memory[name], value) for name, value in copy.items())
+        assert all(torch.equal(tensors(memory)[name], value) for name, value in copy.items())
+    # Two successors of one memory keep out of each other's way.
     again = solver.step(problem, memories[3])
-    assert torch.equal(again["image"], memories[4]["image"])
+    other = solver.step(replace(problem, fidelity=LeastSquares(2 * data)), memories[3])
+    for name, value in tensors(memories[4]).items():
+        assert torch.equal(tensors(again)[name], value)
+    assert not torch.equal(tensors(other)["V"], tensors(again)["V"])
 
 
 def test_roots_at_both_ends() -> None:
