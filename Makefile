@@ -14,7 +14,8 @@ test: system setup  ## formatting, types and all tests
 	$(BIN)/ruff check imagereg plugins tests benchmarks notebooks docs
 	$(BIN)/ruff format --check imagereg plugins tests benchmarks notebooks docs
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/gui -m 'not slow and not alone'
+	$(BIN)/pytest -q -m 'alone and not slow'
 
 notebooks: $(DOCS)  ## run every tutorial, each in a kernel of its own, and refresh the notebooks
 	$(BIN)/python notebooks/execute.py

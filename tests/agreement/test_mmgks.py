@@ -165,7 +165,7 @@ def test_the_discrepancy_principle_ends_at_the_noise(power: float, smoothing: fl
 
 def test_a_noise_far_below_the_data_is_met_in_single_precision() -> None:
     """||y||^2 - ||Q^T y||^2 would be rounding here: ||y||^2 is a million times the noise's square."""
-    x, physics, data, norms, graph = scene(level=1e-3)
+    _, physics, data, norms, graph = scene(level=1e-3)
     single = GraphLaplacian(graph._guide[:, :, 0].float(), radius=2, scale=1.0, value_range=1.0)
     problem = Problem(LeastSquares(data.float()), physics, (PowerPrior(single, 1.0, power=2),))
     solver = MMGKS(rule="discrepancy", noise_norm=norms.tolist(), safety=0.8, tolerance=1e-6)

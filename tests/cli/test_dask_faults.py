@@ -22,6 +22,8 @@ from imagereg.io import read
 from imagereg.recipe import Recipe
 from imagereg.simulation import write_raw_scan
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("distributed")
 START = "from distributed.cli.dask_{0} import main; main()"
 

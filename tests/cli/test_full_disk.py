@@ -18,6 +18,8 @@ from imagereg.io import read
 from imagereg.recipe import Recipe
 from imagereg.simulation import write_raw_scan
 
+pytestmark = pytest.mark.alone
+
 
 def image(folder: Path) -> np.ndarray[Any, Any]:
     return np.asarray(read(folder / "image.ome.zarr").data[...])

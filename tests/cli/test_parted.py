@@ -18,6 +18,8 @@ from imagereg.io import read
 from imagereg.recipe import Recipe
 from imagereg.simulation import write_raw_scan
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -29,6 +29,8 @@ from imagereg.io import read
 from imagereg.recipe import Recipe
 from imagereg.simulation import write_raw_scan
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:

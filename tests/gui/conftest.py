@@ -40,6 +40,13 @@ os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
 os.environ.setdefault("QT_API", "pyqt6")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A window's tests watch the clock and share one display."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.alone)
+
+
 def pytest_unconfigure(config: Any) -> None:
     if _server is not None:
         _server.terminate()

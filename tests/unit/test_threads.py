@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 import numba
+import pytest
 import torch
 
 from imagereg.execution.threads import use_threads
+
+pytestmark = pytest.mark.alone
 
 
 def test_what_says_nothing_of_threads_gets_all_of_them_again() -> None:
