@@ -9,8 +9,7 @@ import traceback
 
 from imagereg.cli.app import app
 from imagereg.errors import ImageregError
-from imagereg.execution.allocator import keep_large_arrays
-from imagereg.execution.lean_start import start_lean
+from imagereg.execution.own_process import own_process
 
 CANCELLED = 130
 
@@ -20,8 +19,7 @@ def main() -> None:
 
     1 runtime failure, 2 usage or validation, 3 input unreadable, 4 resources, 130 cancelled.
     """
-    keep_large_arrays()
-    start_lean()
+    own_process()
     try:
         app()
     except ImageregError as error:

@@ -15,11 +15,10 @@ import numpy as np
 
 from imagereg.engine import Recorder
 from imagereg.errors import ImageregError, UsageError
-from imagereg.execution.allocator import keep_large_arrays
 from imagereg.execution.events import Clock, Event
-from imagereg.execution.lean_start import start_lean
 from imagereg.execution.ledger import Record
 from imagereg.execution.local import conclude
+from imagereg.execution.own_process import own_process
 from imagereg.execution.plan import Slab
 from imagereg.execution.processes import limit_threads
 from imagereg.execution.work import Work, prepared
@@ -111,8 +110,7 @@ def _serve(
     pipe: Connection, rank: int, shares: tuple[int, ...], plain: dict[str, Any], meet: str, threads: int
 ) -> None:
     limit_threads(threads)
-    keep_large_arrays()
-    start_lean()
+    own_process()
     try:
         _reconstruct(pipe, rank, shares, Recipe.of_mapping(plain), meet)
         pipe.send(None)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from imagereg.errors import ImageregError, ResourceError
-from imagereg.execution.allocator import keep_large_arrays
 from imagereg.execution.jobs import Job
-from imagereg.execution.lean_start import start_lean
+from imagereg.execution.own_process import own_process
 from imagereg.recipe import Recipe
 
 Kind = Literal["started", "progress", "done", "kept", "failed"]
@@ -88,8 +87,7 @@ def perform(
     """
     from imagereg.execution.local import run, run_slabs
 
-    keep_large_arrays()
-    start_lean()
+    own_process()
     began = told = time.perf_counter()
     try:
         recipe = Recipe.of_mapping(plain)
