@@ -46,8 +46,8 @@ PLAIN = {
 }
 
 STUDY: dict[str, dict[str, Any]] = {
-    "as published": {},
-    "safety 0.995": {"safety": 0.995},
+    "default": {},
+    "safety 1": {"safety": 1.0},
     "safety 0.99": {"safety": 0.99},
     "gcv": {"rule": "gcv"},
     "scale 5e-4": {"scale": 5e-4},

@@ -82,7 +82,11 @@ class GraphLaplacian(Method):
         1, "times that it is done, each on the graph of the result before", ge=1, le=20, level="advanced"
     )
     safety: float = parameter(
-        1.0, "factor on the noise norm in the discrepancy principle", gt=0, level="advanced"
+        0.995,
+        "factor on the noise norm in the discrepancy principle; below 1, since an image takes up a part of "
+        "the noise, which is missing in what it leaves",
+        gt=0,
+        level="advanced",
     )
     iterations: int = parameter(300, "MM-GKS steps at most in each pass", ge=1)
     restart: int = parameter(30, "dimension at which the Krylov space starts again", ge=3, level="advanced")
