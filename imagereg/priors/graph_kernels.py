@@ -54,12 +54,6 @@ def _add_squares(w: Array, a: Array, b: Array) -> None:
 
 
 @numba.njit(fastmath=True, cache=True)
-def _add_differences(out: Array, w: Array, a: Array, b: Array) -> None:
-    for j in range(w.size):
-        out[j] += w[j] * (a[j] - b[j])
-
-
-@numba.njit(fastmath=True, cache=True)
 def _add_weights(degree: Array, square: Array, w: Array) -> None:
     for j in range(w.size):
         degree[j] += w[j]
@@ -136,14 +130,11 @@ def apply(guide: Array, x: Array, out: Array, radii: Radii) -> None:
                         w = _pair_weights(guide, buffer, b, (d, i), (e, k), dx)
                         low, high = max(0, -dx), min(width, width - dx)
                         for c in range(channels):
-                            here, there = x[b, c, d, i, low:high], x[b, c, e, k, low + dx : high + dx]
-                            if not both:
-                                _add_differences(out[b, c, d, i, low:high], w, here, there)
-                                continue
                             f = flow[: high - low]
-                            _make_flows(w, here, there, f)
+                            _make_flows(w, x[b, c, d, i, low:high], x[b, c, e, k, low + dx : high + dx], f)
                             _give(out[b, c, d, i, low:high], f)
-                            _take(out[b, c, d, k, low + dx : high + dx], f)
+                            if both:
+                                _take(out[b, c, d, k, low + dx : high + dx], f)
 
 
 @numba.njit(parallel=True, cache=True)
