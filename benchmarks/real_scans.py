@@ -32,6 +32,9 @@ from imagereg.choose.base import choose
 from imagereg.choose.parameter_range import with_values
 from imagereg.metrics import matthews_correlation, otsu_threshold, psnr, ssim
 
+# Weights of at most 1 leave less of the same strength; that of graphLa is in units of its own.
+RANGES = {"tv": (5e-3, 1.0), "space_variant_tv": (5e-3, 5.0), "graph_laplacian": (1.0, 1e6)}
+SETTINGS = {"fbp": {"window": "hann"}, "graph_laplacian": {"rule": "fixed"}}
 METHODS = ("fbp", "tv", "space_variant_tv", "graph_laplacian", "learned_fbp")
 
 
@@ -111,17 +114,15 @@ def reconstruct(
     `tv` is the TV image and its strength. Where views are held out, Psi of a trial is TV of the others: its
     edges must not know what is to be predicted.
     """
-    method = ir.method(name, **({"window": "hann"} if name == "fbp" else {}))
+    method = ir.method(name, **SETTINGS.get(name, {}))
     values: dict[str, Any] = {}
     if "strength" in earlier:
         values = {"strength": earlier["strength"]}
-    elif name in ("tv", "space_variant_tv"):
+    elif name in RANGES:
         settings = {"used": 1} if rule == "held_out" else {}
         psi = {} if tv is None else {"psi": {"name": "tv", "strength": tv[1]}}
         trial = with_values(method, {"iterations": 100, **psi})
-        # Weights of at most 1 leave less of the same strength.
-        most = 1.0 if name == "tv" else 5.0
-        choice = choose(trial, few, rule, {"strength": (5e-3, most)}, **settings)
+        choice = choose(trial, few, rule, {"strength": RANGES[name]}, **settings)
         values = {"strength": choice.value, "trials": len(choice.curve), "why": choice.evidence["sentence"]}
     if tv is not None and "psi" in type(method).model_fields:
         method = with_values(method, {"psi": tv[0]})

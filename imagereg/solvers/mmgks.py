@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from imagereg.solvers.problem import Problem
 
 ParameterRule = Literal["fixed", "discrepancy", "gcv"]
+FIRST, GROWTH = 10.0, 1.5
+"""Largest eta of the first step, in mean(diag A^T A) / max(diag L^T L), and factor from step to step."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class MMGKS:
     and edges, and without this scaling thousands of steps would be needed where dozens do. At `restart`
     columns V starts again from x and the last step, which is what conjugate gradients remember too.
 
+    With the rules 'fixed' and 'gcv' eta is held down in the first steps, to 10 mean(diag A^T A) over
+    max(diag L^T L) (||L||^2 where that is not known), then to half as much again at every step. Where the
+    penalty outweighs the data, a space of few dimensions would else grow along what the penalty alone asks
+    for, and what the data ask for would wait for hundreds of steps. 'discrepancy' starts low by itself.
+
     Memory: `restart` images, as many L x and as many copies of the data. One step takes one A, one A^T and
     two L.
 
@@ -51,7 +58,7 @@ class MMGKS:
     safety : factor on it, a little above 1.
     restart : dimension at which the space starts again.
     tolerance : an item ends when ||x_{k+1} - x_k|| <= tolerance ||x_{k+1}||, never tested in spaces of
-        one or two dimensions, where x cannot move although it has far to go.
+        one or two dimensions, where x cannot move although it has far to go, nor while eta is held down.
 
     References
     ----------
@@ -100,13 +107,15 @@ class MMGKS:
             start = back * step.reshape(-1, *([1] * (back.ndim - 1)))
         image = start
         items = image.shape[0]
+        gram = mean_curvature(problem)
         memory: Memory = {
             "image": image,
             "before": image,
             "strength": torch.zeros(items, dtype=torch.float64, device=image.device),
             "done": torch.zeros(items, dtype=torch.bool, device=image.device),
             "finished": "",
-            "gram": mean_curvature(problem),
+            "gram": gram,
+            "most": self._first(problem, gram.flatten().double()),
             **self._space(problem, image, None, whitened, root),
         }
         if self.rule == "gcv":
@@ -130,7 +139,8 @@ class MMGKS:
         probe = None if signs is None else _projected(_of_probe(memory), torch.zeros_like(target))
         smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=whitened.device)
         curvature = smoothing.flatten() ** (penalty.power - 2)
-        eta = self._eta(small, probe, penalty.strength, curvature)
+        wanted = self._eta(small, probe, penalty.strength, curvature)
+        eta = torch.minimum(wanted, memory["most"])
 
         new = self._advance(problem, memory, small, eta, whitened, target, root)
         if probe is not None and signs is not None:
@@ -146,7 +156,7 @@ class MMGKS:
         image = torch.where(kept, memory["image"], new["image"])
         moved = (image - memory["image"]).flatten(1).norm(dim=1)
         still = moved <= self.tolerance * image.flatten(1).norm(dim=1)
-        done = ended | still if len(memory["V"]) > 2 else ended
+        done = ended | (still & (eta == wanted)) if len(memory["V"]) > 2 else ended
         seen = new.pop("seen")
         if problem.fidelity.weights is None:  # type: ignore[attr-defined]
             kept = ended.reshape(-1, *([1] * (seen.ndim - 1)))
@@ -156,10 +166,20 @@ class MMGKS:
             "image": image,
             "before": memory["image"],
             "gram": memory["gram"],
+            "most": memory["most"] * GROWTH,
             "strength": torch.where(ended, memory["strength"], eta / curvature),
             "done": done,
             "finished": f"change below {self.tolerance:g}" if bool(done.all()) else "",
         }
+
+    def _first(self, problem: Problem, gram: torch.Tensor) -> torch.Tensor:
+        """The largest eta (B,) of the first step."""
+        if self.rule == "discrepancy":
+            return torch.full_like(gram, torch.inf)
+        L = problem.priors[0].operator
+        diagonal = getattr(L, "gram_diagonal", None)
+        size = L.norm**2 if diagonal is None else diagonal.flatten(1).amax(1).double()
+        return FIRST * gram / size
 
     def _eta(
         self, small: ProjectedProblem, probe: ProjectedProblem | None, strength: Any, curvature: torch.Tensor

@@ -18,6 +18,7 @@ from imagereg.priors.power import PowerPrior
 from imagereg.priors.tv import TV
 from imagereg.solvers.base import Memory, State, iterate
 from imagereg.solvers.columns import Columns
+from imagereg.solvers.linear import mean_curvature
 from imagereg.solvers.mmgks import MMGKS
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root
@@ -353,3 +354,20 @@ def test_refusals() -> None:
         )
     with pytest.raises(UsageError, match="restart = 1"):
         next(iterate(MMGKS(restart=1), Problem(fidelity, physics, (prior,)), total=1))
+
+
+@pytest.mark.parametrize("solver", [MMGKS(tolerance=0), MMGKS(tolerance=0, rule="gcv")])
+def test_a_penalty_that_outweighs_the_data_does_not_keep_them_waiting(solver: MMGKS) -> None:
+    import imagereg as ir
+    from imagereg.phantoms import ellipses_and_lines
+
+    truth = torch.from_numpy(ellipses_and_lines(64, seed=3)).float()[None, None]
+    geometry = ir.ParallelBeam(np.linspace(0, np.pi, 20, endpoint=False), columns=92)
+    physics = ir.tomography(geometry, ir.Volume((64, 64)))
+    data = ir.RelativeNoise(0.01).sample(physics.A(truth), seed=0)
+    guide = truth + 0.01 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    graph = GraphLaplacian(guide)
+    alpha = 1e6 * float(mean_curvature(Problem(LeastSquares(data), physics))) / (graph.norm / 2) ** 2
+    problem = Problem(LeastSquares(data), physics, (PowerPrior(graph, alpha, power=2),))
+    early, late = (solve(solver, problem, total).image for total in (40, 300))
+    assert float((early - late).norm() / late.norm()) < 0.05
