@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError
-from imagereg.methods.base import Method, Parameters, explain
+from imagereg.methods.base import Method, Parameters, brought, explain
 from imagereg.methods.registry import method as find_method
+from imagereg.methods.registry import methods
 from imagereg.presets import is_path, load_preset
 
 
@@ -249,12 +250,13 @@ class Recipe(Parameters):
     def with_values(self, assignments: Mapping[str, Any]) -> Self:
         """The same recipe with values set by dotted key; a key without a dot is a parameter of the method.
 
+        Parameters of the method bring what they count with only (see `imagereg.methods.base.parameter`).
         `{"strength": 0.02, "execution.seed": 3, "method.iterations": 50, "preprocess.rings.size": 31}`.
         """
         from imagereg.preprocessing import step_name
 
         plain = self.plain()
-        for key, value in assignments.items():
+        for key, value in {**self._brought(assignments), **assignments}.items():
             path = key.split(".") if "." in key else ["method", key]
             if path[0] == "preprocess" and len(path) == 3:
                 steps = plain.setdefault("preprocess", [])
@@ -277,6 +279,14 @@ class Recipe(Parameters):
                 node = child
             node[path[-1]] = value
         return type(self).of_mapping(plain, where="")
+
+    def _brought(self, assignments: Mapping[str, Any]) -> dict[str, Any]:
+        """What parameters of the method bring with them, by dotted key."""
+        chosen = methods().get(str(assignments.get("method.name", self.method.name)))
+        names = [key.removeprefix("method.") for key in assignments]
+        if chosen is None:
+            return {}
+        return {f"method.{name}": value for name, value in brought(chosen, names).items()}
 
     def resolved_method(self) -> Method:
         """The method with every parameter in place."""

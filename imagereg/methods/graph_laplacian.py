@@ -51,11 +51,12 @@ class GraphLaplacian(Method):
         "discrepancy where the noise is known, else GCV",
     )
     strength: float = parameter(
-        1e5,
+        1e4,
         "How much likeness counts against the data, for the rule 'fixed'",
         gt=0,
         unit="relative to the data's curvature, with L over its largest degree",
         log=True,
+        only={"rule": "fixed"},
     )
     fidelity: Literal["auto", "least_squares", "weighted"] = parameter(
         "auto",

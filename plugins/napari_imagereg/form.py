@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
+from imagereg.methods.base import brought
 from napari_imagereg.editors import make_editor
 
 LONGEST_UNIT = 10
@@ -60,11 +61,11 @@ class ParameterForm(QWidget):
         self._rows = {}
         for position, (name, field) in enumerate(model.model_fields.items()):
             row = _Row(name, field, self, **({"preset": preset[name]} if preset and name in preset else {}))
-            row.changed.connect(self._on_edit)
             self._rows[name] = row
             self._layout.insertWidget(position, row)
             if values and name in values:
                 row.set_value(values[name])
+            row.changed.connect(lambda name=name: self._on_edit(name))
         self.set_advanced(self._advanced)
         self._check()
 
@@ -80,8 +81,8 @@ class ParameterForm(QWidget):
         return {n: row.value() for n, row in self._rows.items() if not changed_only or row.is_changed()}
 
     def set_values(self, values: dict[str, Any]) -> None:
-        """Put values into the editors; unknown names are left to the declaration to complain about."""
-        for name, value in values.items():
+        """Put values into the editors, with what they bring; the declaration complains of unknown names."""
+        for name, value in {**values, **self._brought(values)}.items():
             if name in self._rows:
                 self._rows[name].set_value(value)
         self._on_edit()
@@ -97,7 +98,13 @@ class ParameterForm(QWidget):
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 
-    def _on_edit(self) -> None:
+    def _brought(self, names: Collection[str]) -> dict[str, Any]:
+        return brought(self._model, names) if self._model else {}
+
+    def _on_edit(self, name: str = "") -> None:
+        if name and self._rows[name].is_changed():
+            for other, value in self._brought([name]).items():
+                self._rows[other].set_value(value)
         self._check()
         self.changed.emit()
 

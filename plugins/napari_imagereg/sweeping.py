@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from imagereg.choose.parameter_range import with_values
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
@@ -48,7 +49,7 @@ def values_around(method: Method) -> tuple[float, ...]:
     for factor in FACTORS:
         value = max(1, round(now * factor)) if isinstance(now, int) else float(f"{now * factor:.3g}")
         try:
-            _with(method, name, value)
+            with_values(method, {name: value})
         except ValueError:  # out of the parameter's bounds
             continue
         if value not in found:
@@ -78,7 +79,7 @@ def sweep_looks(
         last: Any = None
         for state in iterate(
             ready.part,
-            _with(method, method.main, value),
+            with_values(method, {method.main: value}),
             device=execution.device,
             precision=execution.precision,
             seed=execution.seed,
@@ -88,11 +89,6 @@ def sweep_looks(
             last = state
         pictures.append(_flat(single(ready.part.from_tensor(last.image))))
         yield Sweep(method.main, values[: len(pictures)], tuple(pictures))
-
-
-def _with(method: Method, name: str, value: float) -> Method:
-    """The method with another value, checked against its declaration."""
-    return type(method)(**{**method.model_dump(), name: value})
 
 
 def _flat(image: Any) -> Any:

@@ -24,6 +24,7 @@ class Toy(Method):
     low: float | None = parameter(None, "lower bound", unit="1/mm")
     seed: int = parameter(0, "seed", ge=0, level="advanced")
     name_of: str | None = parameter(None, "free text", level="advanced")
+    level: float = parameter(1.0, "what the rule finds otherwise", only={"window": "hann"})
 
 
 @pytest.fixture
@@ -40,6 +41,18 @@ def test_defaults_survive_the_form(form: Any) -> None:
     assert Toy(**form.values()) == Toy()
     assert form.values(changed_only=True) == {}
     assert form.error() == ""
+
+
+def test_an_edit_brings_what_it_counts_with_only(form: Any) -> None:
+    form.row("level").set_value(2.0)
+    assert form.values(changed_only=True) == {"level": 2.0, "window": "hann"}
+    form.row("window").set_value("ramp")
+    form.row("level").set_value(1.0)
+    assert form.values(changed_only=True) == {}
+    form.set_values({"level": 1.0})  # chosen, and by chance the default
+    assert form.values(changed_only=True) == {"window": "hann"}
+    form.show_model(Toy, {"level": 2.0, "window": "ramp"})
+    assert form.values(changed_only=True) == {"level": 2.0}
 
 
 def test_values_go_in_and_come_out(form: Any, qtbot: Any) -> None:

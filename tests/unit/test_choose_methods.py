@@ -131,3 +131,14 @@ def drain(steps):  # type: ignore[no-untyped-def]
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def test_a_strength_that_is_varied_is_the_one_that_counts() -> None:
+    """graphLa finds its strength by a rule of its own, unless it is given one."""
+    measurement = spoilt(blur(gaussian_kernel(1.2)), 0.05)
+    unknown = Measurement(measurement.data, physics=measurement.physics)
+    graph = method("graph_laplacian", psi={"name": "tikhonov", "strength": 0.1}, iterations=20)
+    found = choose(graph, unknown, "held_out", {"strength": (1e-1, 1e5)})
+    assert (graph.rule, found.method.rule) == ("auto", "fixed")
+    scores = [row["score"] for row in found.curve]
+    assert max(scores) > 1.02 * min(scores)

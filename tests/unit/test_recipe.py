@@ -73,6 +73,17 @@ def test_setting_values_by_key() -> None:
     assert recipe.steps()[1].size == 15
 
 
+def test_a_parameter_brings_what_it_counts_with_only() -> None:
+    graph = Recipe.of_mapping({"input": "scan.h5", "method": {"name": "graph_laplacian"}})
+    assert graph.with_values({"strength": 5}).resolved_method().rule == "fixed"
+    assert graph.with_values({"strength": 5, "rule": "gcv"}).resolved_method().rule == "gcv"
+    resolved = graph.resolved()
+    assert resolved.resolved_method().rule == "auto"
+    assert resolved.with_values({"method.strength": 5}).resolved_method().rule == "fixed"
+    given = Recipe.of_mapping({"input": "scan.h5", "method": {"name": "graph_laplacian", "strength": 5}})
+    assert given.resolved_method().rule == "fixed"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
