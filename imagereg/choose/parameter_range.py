@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagereg.errors import UsageError, did_you_mean
-from imagereg.methods.base import brought
 
 if TYPE_CHECKING:
     from imagereg.methods.base import Method
@@ -92,8 +91,7 @@ class ParameterRange:
 
 def with_values(method: Method, values: Mapping[str, Any]) -> Method:
     """The same method with other values of some parameters, and with what these bring, checked."""
-    present = {name: getattr(method, name) for name in type(method).model_fields}
-    return type(method).of({**present, **brought(type(method), values), **values}, where=method.name)
+    return method.with_values(values)
 
 
 def ranges_of(

@@ -149,6 +149,11 @@ class Method(Parameters):
         """
         return False
 
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """The same method with other values of some parameters, and with what these bring, checked."""
+        present = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.of({**present, **brought(type(self), values), **values}, where=self.name)
+
     @classmethod
     def refusal(cls, measurement: Measurement) -> str:
         """Why this method does not fit the measurement, in one sentence; empty where it fits."""

@@ -59,11 +59,12 @@ class ParameterForm(QWidget):
             row.deleteLater()
         self._model = model
         self._rows = {}
+        values = {**self._brought(values or {}), **(values or {})}
         for position, (name, field) in enumerate(model.model_fields.items()):
             row = _Row(name, field, self, **({"preset": preset[name]} if preset and name in preset else {}))
             self._rows[name] = row
             self._layout.insertWidget(position, row)
-            if values and name in values:
+            if name in values:
                 row.set_value(values[name])
             row.changed.connect(lambda name=name: self._on_edit(name))
         self.set_advanced(self._advanced)

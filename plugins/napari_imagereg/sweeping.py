@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from imagereg.choose.parameter_range import with_values
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
@@ -49,7 +48,7 @@ def values_around(method: Method) -> tuple[float, ...]:
     for factor in FACTORS:
         value = max(1, round(now * factor)) if isinstance(now, int) else float(f"{now * factor:.3g}")
         try:
-            with_values(method, {name: value})
+            method.with_values({name: value})
         except ValueError:  # out of the parameter's bounds
             continue
         if value not in found:
@@ -79,7 +78,7 @@ def sweep_looks(
         last: Any = None
         for state in iterate(
             ready.part,
-            with_values(method, {method.main: value}),
+            method.with_values({method.main: value}),
             device=execution.device,
             precision=execution.precision,
             seed=execution.seed,

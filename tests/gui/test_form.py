@@ -53,6 +53,8 @@ def test_an_edit_brings_what_it_counts_with_only(form: Any) -> None:
     assert form.values(changed_only=True) == {"window": "hann"}
     form.show_model(Toy, {"level": 2.0, "window": "ramp"})
     assert form.values(changed_only=True) == {"level": 2.0}
+    form.show_model(Toy, {"level": 2.0})
+    assert form.values(changed_only=True) == {"level": 2.0, "window": "hann"}
 
 
 def test_values_go_in_and_come_out(form: Any, qtbot: Any) -> None:
