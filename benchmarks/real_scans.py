@@ -29,7 +29,6 @@ from scenes import ROOT, Store, shared
 
 import imagereg as ir
 from imagereg.choose.base import choose
-from imagereg.choose.parameter_range import with_values
 from imagereg.metrics import matthews_correlation, otsu_threshold, psnr, ssim
 
 # Weights of at most 1 leave less of the same strength; that of graphLa is in units of its own.
@@ -121,13 +120,13 @@ def reconstruct(
     elif name in RANGES:
         settings = {"used": 1} if rule == "held_out" else {}
         psi = {} if tv is None else {"psi": {"name": "tv", "strength": tv[1]}}
-        trial = with_values(method, {"iterations": 100, **psi})
+        trial = method.with_values({"iterations": 100, **psi})
         choice = choose(trial, few, rule, {"strength": RANGES[name]}, **settings)
         values = {"strength": choice.value, "trials": len(choice.curve), "why": choice.evidence["sentence"]}
     if tv is not None and "psi" in type(method).model_fields:
-        method = with_values(method, {"psi": tv[0]})
+        method = method.with_values({"psi": tv[0]})
     if "strength" in values:
-        method = with_values(method, {"strength": values["strength"]})
+        method = method.with_values({"strength": values["strength"]})
     last = deque(ir.iterate(few, method), maxlen=1)[0]
     return last.image, {**values, "iterations": last.iteration}
 

@@ -21,7 +21,6 @@ import torch
 from scenes import LEARNED, ROOT, Store, clinical, coule, fan, mean, parallel, scan, solve
 
 import imagereg as ir
-from imagereg.choose.parameter_range import with_values
 from imagereg.choose.runs import Runs
 
 CASES: dict[str, tuple[Any, Any, float]] = {
@@ -89,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
                     continue
                 if store.late:
                     return
-                chosen = with_values(method_of(row, measurement, cache), {"strength": strength})
+                chosen = method_of(row, measurement, cache).with_values({"strength": strength})
                 store.add(key, solve(measurement, chosen, runs)[1])
 
 

@@ -13,7 +13,7 @@ from imagereg.choose.equivalent_freedom import EquivalentFreedom
 from imagereg.choose.gcv import GCV
 from imagereg.choose.held_out import HeldOut
 from imagereg.choose.lcurve import LCurve
-from imagereg.choose.parameter_range import ParameterRange, ranges_of, with_values
+from imagereg.choose.parameter_range import ParameterRange, ranges_of
 from imagereg.choose.rule import Rule, Score
 from imagereg.choose.runs import Runs
 from imagereg.choose.search import corner, minimum, root
@@ -133,7 +133,7 @@ def iterate_choice(
         trial = next((t for t in trials if t.values == values), None)
         if trial is None:
             label = f"trial {len(trials) + 1}: {_said(values)}"
-            score = yield from _labelled(rule.score(with_values(method, values), runs), label, values)
+            score = yield from _labelled(rule.score(method.with_values(values), runs), label, values)
             trial = Trial(values, score)
             trials.append(trial)
             yield State(
@@ -154,7 +154,7 @@ def iterate_choice(
         best,
         tuple(t.row() for t in sorted(trials, key=lambda t: t.values[ranges[0].name])),
         evidence,
-        with_values(method, best),
+        method.with_values(best),
     )
     yield State(
         chosen.score.image,

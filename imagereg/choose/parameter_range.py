@@ -85,13 +85,8 @@ class ParameterRange:
             raise UsageError(f"{where}: it is searched by its logarithm; start above 0, not at {low:g}.")
         found = cls(name, low, high, log, isinstance(current, int))
         for end in (low, high):
-            with_values(method, {name: found.value(found.place(end))})
+            method.with_values({name: found.value(found.place(end))})
         return found
-
-
-def with_values(method: Method, values: Mapping[str, Any]) -> Method:
-    """The same method with other values of some parameters, and with what these bring, checked."""
-    return method.with_values(values)
 
 
 def ranges_of(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagereg.choose.parameter_range import with_values
 from imagereg.errors import UsageError
 from imagereg.solvers.base import State, iterate
 
@@ -58,7 +57,7 @@ class Runs:
         """Run a method on a ready measurement, state by state, and return where it ended."""
         known = self._known.setdefault(id(measurement), _Known(measurement))
         if known.estimate is not None:
-            method = with_values(method, {"psi": known.estimate})
+            method = method.with_values({"psi": known.estimate})
         last: State | None = None
         for state in _seeded(_warm(method, measurement, known), self.seed):
             if state.phase == "pre-estimate" and hasattr(method, "psi"):

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from imagereg.choose.base import choose, iterate_choice
-from imagereg.choose.parameter_range import with_values
 from imagereg.choose.runs import Runs
 from imagereg.measurement import Measurement
 from imagereg.methods.registry import method
@@ -92,9 +91,9 @@ def test_trials_of_pdhg_go_on_with_the_dual_variables() -> None:
     runs, counts, images = Runs(), [], []
     for strength in (0.05, 0.5, 0.053):
         before = runs.iterations
-        images.append(drain(runs.run(with_values(tv, {"strength": strength}), measurement)).image)
+        images.append(drain(runs.run(tv.with_values({"strength": strength}), measurement)).image)
         counts.append(runs.iterations - before)
-    alone = with_values(tv, {"strength": 0.053})
+    alone = tv.with_values({"strength": 0.053})
     first, *_, cold = alone.iterate(measurement)
     stop = alone.rule(first.solver)
     *_, near = iterate(first.solver, first.problem, total=2000, start=images[0], stop=stop)
