@@ -18,6 +18,7 @@ Radii = tuple[int, int, int]
 
 _ROWS = 32  # of a block: larger ones share more weights, smaller ones keep more cores busy
 _ONE, _FLOOR, _PART = np.float32(1), np.float32(-40), np.float32(1 / 128)
+_LEAST = np.float32(1e-7)  # weights that count between groups
 _C2, _C3, _C4, _C5, _C6 = (np.float32(1 / math.factorial(k)) for k in range(2, 7))
 
 # The loops over columns are small functions on slices: only there the compiler sees that no index wraps
@@ -155,3 +156,92 @@ def weigh(guide: Array, degrees: Array, squares: Array, radii: Radii) -> None:
                     w = _pair_weights(guide, buffer, b, (d, i), (e, k), dx)
                     low, high = max(0, -dx), min(width, width - dx)
                     _add_weights(degrees[b, d, i, low:high], squares[b, d, i, low:high], w)
+
+
+@numba.njit(cache=True)
+def _window(guide: Array, weights: Array, shifts: Array, d: int, i: int, radii: Radii) -> int:
+    """Weights and places of all neighbours of a row of pixels, and their number."""
+    depth, height = guide.shape[2], guide.shape[3]
+    rz, ry, rx = min(radii[0], depth - 1), min(radii[1], height - 1), min(radii[2], guide.shape[4] - 1)
+    pairs = 0
+    for e in range(max(0, d - rz), min(depth, d + rz + 1)):
+        for k in range(max(0, i - ry), min(height, i + ry + 1)):
+            for dx in range(-rx, rx + 1):
+                if e != d or k != i or dx != 0:
+                    _pair_weights(guide, weights[pairs], 0, (d, i), (e, k), dx)
+                    shifts[pairs, 0] = e
+                    shifts[pairs, 1] = k
+                    shifts[pairs, 2] = dx
+                    pairs += 1
+    return pairs
+
+
+@numba.njit(cache=True)
+def _list(
+    groups: Array,
+    own: int,
+    weights: Array,
+    shifts: Array,
+    p: int,
+    names: Array,
+    values: Array,
+) -> int:
+    """The list of pixel p of a row, its own group `own`, from the weights of its neighbours."""
+    count, recent, degree = 0, 0, 0.0
+    for pair in range(len(shifts) + 1):
+        name, value = own, degree
+        if pair < len(shifts):
+            q = p + shifts[pair, 2]
+            if q < 0 or q >= groups.shape[2]:
+                continue
+            weight = weights[pair, min(p, q)]
+            if weight < _LEAST:
+                continue
+            name, value = groups[shifts[pair, 0], shifts[pair, 1], q], -weight
+            degree += weight
+        if recent >= count or names[recent] != name:
+            recent = 0
+            while recent < count and names[recent] != name:
+                recent += 1
+            if recent == names.size:
+                continue
+            if recent == count:
+                names[count] = name
+                values[count] = 0
+                count += 1
+        values[recent] += value
+    return count
+
+
+@numba.njit(parallel=True, cache=True)
+def grouped_rows(
+    guide: Array,
+    groups: Array,
+    first: int,
+    names: Array,
+    values: Array,
+    counts: Array,
+    radii: Radii,
+) -> None:
+    """Rows of L Z as short lists, Z being the groups' indicators: -sum of w_pq over q in a group.
+
+    Sums are in double precision, so that a row of L Z adds up to nothing. What finds no room is left out.
+
+    Parameters
+    ----------
+    guide : (1, G, D, H, W) as in `apply`.
+    groups : (D, H, W), the group of each pixel.
+    first : first of the D H rows of pixels of which the lists are made.
+    names, values, counts : (rows, W, room), (rows, W, room) and (rows, W): groups, sums and their number.
+    """
+    height, width = groups.shape[1], groups.shape[2]
+    most = (2 * radii[0] + 1) * (2 * radii[1] + 1) * (2 * radii[2] + 1)
+    for row in numba.prange(counts.shape[0]):
+        d, i = (first + row) // height, (first + row) % height
+        weights, shifts = np.empty((most, width), guide.dtype), np.empty((most, 3), np.int64)
+        pairs = _window(guide, weights, shifts, d, i, radii)
+        # A pixel's whole window at once, so that its list stays at hand.
+        for p in range(width):
+            counts[row, p] = _list(
+                groups, groups[d, i, p], weights, shifts[:pairs], p, names[row, p], values[row, p]
+            )

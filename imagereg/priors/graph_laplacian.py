@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.priors.base import LinearMap
 from imagereg.priors.weights import grey_range
+
+if TYPE_CHECKING:
+    from imagereg.priors.graph_groups import Groups
 
 
 class GraphLaplacian(LinearMap):
@@ -39,6 +43,7 @@ class GraphLaplacian(LinearMap):
     degrees : (B, 1, ...) row sums of W.
     gram_diagonal : (B, 1, ...) diagonal of L^T L, degree^2 + sum_q w_pq^2.
     norm : 2 max degree.
+    groups : of each item, pixels of a block that look alike, for a coarse level; made when asked for.
 
     Raises
     ------
@@ -107,6 +112,17 @@ class GraphLaplacian(LinearMap):
     def A_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """L^T z = L z."""
         return self.A(z)
+
+    @cached_property
+    def groups(self) -> tuple[Groups, ...]:
+        """Groups of each item."""
+        from imagereg.priors.graph_groups import Groups
+
+        guide = self._guide.cpu().numpy()
+        divisors = self._divisor.flatten().tolist()
+        return tuple(
+            Groups.of(guide[item : item + 1], self.radii, divisor) for item, divisor in enumerate(divisors)
+        )
 
     def matrix(self, item: int = 0) -> Any:
         """L of one item as a SciPy matrix of compressed sparse rows, pixels in C order.

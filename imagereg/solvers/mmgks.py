@@ -12,16 +12,18 @@ from imagereg.errors import UsageError
 from imagereg.priors.power import PowerPrior, SmoothedPower
 from imagereg.solvers.base import Memory
 from imagereg.solvers.columns import Columns
-from imagereg.solvers.linear import mean_curvature
 from imagereg.solvers.problem import Refusal, inner
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root, gcv_minimum
+from imagereg.solvers.two_levels import TwoLevels
 
 if TYPE_CHECKING:
     from imagereg.solvers.problem import Problem
 
 ParameterRule = Literal["fixed", "discrepancy", "gcv"]
-FIRST, GROWTH = 10.0, 1.5
-"""Largest eta of the first step, in mean(diag A^T A) / max(diag L^T L), and factor from step to step."""
+STRONG, FALL = 1e6, 0.6
+"""Least eta of the first step by the discrepancy, in mean(diag A^T A) / max(diag L^T L), and its decay."""
+CALM = 3
+"""Small steps in a row that end an item."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,15 @@ class MMGKS:
         min_z 1/2 ||A V z - y||^2 + (eta / 2) ||L V z - w(u)||^2,   eta = alpha c,
 
     is solved in the space V exactly, by thin QR factors of A V and L V. V then grows by the gradient
-    A^T (A x - y) + eta L^T (L x - w(u)), divided by mean(diag A^T A) + eta diag(L^T L) where the operator L
-    knows its `gram_diagonal`: a graph Laplacian's entries differ by orders of magnitude between flat regions
-    and edges, and without this scaling thousands of steps would be needed where dozens do. At `restart`
-    columns V starts again from x and the last step, which is what conjugate gradients remember too.
+    A^T (A x - y) + eta L^T (L x - w(u)), preconditioned by `TwoLevels`: with a graph Laplacian dozens of
+    steps do where thousands would be needed. At `restart` columns V starts again from x, the last step, which
+    is what conjugate gradients remember too, and the gradient.
 
-    With the rules 'fixed' and 'gcv' eta is held down in the first steps, to 10 mean(diag A^T A) over
-    max(diag L^T L) (||L||^2 where that is not known), then to half as much again at every step. Where the
-    penalty outweighs the data, a space of few dimensions would else grow along what the penalty alone asks
-    for, and what the data ask for would wait for hundreds of steps. 'discrepancy' starts low by itself.
+    The discrepancy cannot be met in a space of few dimensions, or only by next to no penalty, and directions
+    that are found so lead nowhere. With the rule 'discrepancy' eta is therefore held up in the first steps,
+    to 10^6 mean(diag A^T A) over max(diag L^T L) (||L||^2 where that is not known) and to 0.6 times as much
+    at every further step. What a probe knows of the trace goes with its space: after a restart 'gcv' keeps
+    eta until the space is half as large as it may get.
 
     Memory: `restart` images, as many L x and as many copies of the data. One step takes one A, one A^T and
     two L.
@@ -57,8 +59,8 @@ class MMGKS:
     noise_norm : expected ||A x - y|| of each item at the true image, for 'discrepancy'.
     safety : factor on it, a little above 1.
     restart : dimension at which the space starts again.
-    tolerance : an item ends when ||x_{k+1} - x_k|| <= tolerance ||x_{k+1}||, never tested in spaces of
-        one or two dimensions, where x cannot move although it has far to go, nor while eta is held down.
+    tolerance : an item ends when ||x_{k+1} - x_k|| <= tolerance ||x_{k+1}|| in three steps in a row: in a
+        space that has just started again, one step may be short although x has far to go.
 
     References
     ----------
@@ -107,15 +109,16 @@ class MMGKS:
             start = back * step.reshape(-1, *([1] * (back.ndim - 1)))
         image = start
         items = image.shape[0]
-        gram = mean_curvature(problem)
+        scaling = TwoLevels.of(problem)
         memory: Memory = {
             "image": image,
-            "before": image,
             "strength": torch.zeros(items, dtype=torch.float64, device=image.device),
             "done": torch.zeros(items, dtype=torch.bool, device=image.device),
             "finished": "",
-            "gram": gram,
-            "most": self._first(problem, gram.flatten().double()),
+            "scaling": scaling,
+            "least": self._least(problem, scaling),
+            "calm": torch.zeros(items, dtype=torch.int64, device=image.device),
+            "restarted": False,
             **self._space(problem, image, None, whitened, root),
         }
         if self.rule == "gcv":
@@ -123,7 +126,7 @@ class MMGKS:
             seen = problem.physics.A_adjoint(signs * root)
             space = self._space(problem, seen, None, signs, root)
             memory.update({f"probe_{name}": value for name, value in space.items()})
-            memory.update(probe_image=seen, probe_before=seen)
+            memory["probe_image"] = seen
         return memory
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
@@ -132,15 +135,15 @@ class MMGKS:
         penalty = problem.priors[0].outer
         assert isinstance(penalty, SmoothedPower)
         signs = _signs(whitened, 1) if self.rule == "gcv" else None
-        if len(memory["V"]) >= self.restart:
-            memory = self._restarted(problem, memory, whitened, signs, root)
         target = penalty.target(memory["penalised"])
         small = _projected(memory, target)
         probe = None if signs is None else _projected(_of_probe(memory), torch.zeros_like(target))
         smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=whitened.device)
         curvature = smoothing.flatten() ** (penalty.power - 2)
         wanted = self._eta(small, probe, penalty.strength, curvature)
-        eta = torch.minimum(wanted, memory["most"])
+        if probe is not None and memory["restarted"] and 2 * len(memory["V"]) < self.restart:
+            wanted = memory["strength"] * curvature
+        eta = torch.maximum(wanted, memory["least"])
 
         new = self._advance(problem, memory, small, eta, whitened, target, root)
         if probe is not None and signs is not None:
@@ -148,7 +151,6 @@ class MMGKS:
                 problem, _of_probe(memory), probe, eta, signs, torch.zeros_like(target), root
             )
             new.update({f"probe_{name}": value for name, value in aside.items() if name != "seen"})
-            new["probe_before"] = memory["probe_image"]
 
         # Items that have ended stay as they are, so that an image does not depend on its company.
         ended = memory["done"]
@@ -156,7 +158,8 @@ class MMGKS:
         image = torch.where(kept, memory["image"], new["image"])
         moved = (image - memory["image"]).flatten(1).norm(dim=1)
         still = moved <= self.tolerance * image.flatten(1).norm(dim=1)
-        done = ended | (still & (eta == wanted)) if len(memory["V"]) > 2 else ended
+        calm = torch.where(still & (eta == wanted), memory["calm"] + 1, 0)
+        done = ended | (calm >= CALM)
         seen = new.pop("seen")
         if problem.fidelity.weights is None:  # type: ignore[attr-defined]
             kept = ended.reshape(-1, *([1] * (seen.ndim - 1)))
@@ -164,22 +167,19 @@ class MMGKS:
         return {
             **new,
             "image": image,
-            "before": memory["image"],
-            "gram": memory["gram"],
-            "most": memory["most"] * GROWTH,
+            "scaling": memory["scaling"],
+            "calm": calm,
+            "least": memory["least"] * FALL,
+            "restarted": memory["restarted"] or len(new["V"]) <= len(memory["V"]),
             "strength": torch.where(ended, memory["strength"], eta / curvature),
             "done": done,
             "finished": f"change below {self.tolerance:g}" if bool(done.all()) else "",
         }
 
-    def _first(self, problem: Problem, gram: torch.Tensor) -> torch.Tensor:
-        """The largest eta (B,) of the first step."""
-        if self.rule == "discrepancy":
-            return torch.full_like(gram, torch.inf)
-        L = problem.priors[0].operator
-        diagonal = getattr(L, "gram_diagonal", None)
-        size = L.norm**2 if diagonal is None else diagonal.flatten(1).amax(1).double()
-        return FIRST * gram / size
+    def _least(self, problem: Problem, scaling: TwoLevels) -> torch.Tensor:
+        """The least eta (B,) of the first step."""
+        largest = scaling.largest(problem.priors[0].operator.norm)
+        return STRONG * largest if self.rule == "discrepancy" else torch.zeros_like(largest)
 
     def _eta(
         self, small: ProjectedProblem, probe: ProjectedProblem | None, strength: Any, curvature: torch.Tensor
@@ -212,26 +212,11 @@ class MMGKS:
         force = eta.to(image.dtype).reshape(shape)
         gradient = problem.physics.A_adjoint((seen - whitened) * root)
         gradient = gradient + force * L.A_adjoint(penalised - target)
-        diagonal = getattr(L, "gram_diagonal", None)
-        if diagonal is not None:
-            gradient = gradient / (space["gram"] + force * diagonal)
-        grown = self._grow(problem, space, gradient, root)
+        direction = space["scaling"].solve(gradient, eta)
+        if len(space["V"]) >= self.restart:
+            space = self._space(problem, image, space["image"], whitened, root)
+        grown = self._grow(problem, space, direction, root)
         return {"image": image, "seen": seen, "penalised": penalised, **grown}
-
-    def _restarted(
-        self,
-        problem: Problem,
-        memory: Memory,
-        whitened: torch.Tensor,
-        signs: torch.Tensor | None,
-        root: Any,
-    ) -> Memory:
-        """The memory with spaces of the image and the last step to it only."""
-        memory = {**memory, **self._space(problem, memory["image"], memory["before"], whitened, root)}
-        if signs is not None:
-            space = self._space(problem, memory["probe_image"], memory["probe_before"], signs, root)
-            memory.update({f"probe_{name}": value for name, value in space.items()})
-        return memory
 
     def _space(
         self,
@@ -293,7 +278,7 @@ def _projected(space: Memory, target: torch.Tensor) -> ProjectedProblem:
 def _of_probe(memory: Memory) -> Memory:
     """The space of the probe."""
     names = ("V", "QA", "QL", "R_A", "R_L", "b", "rest", "image", "penalised")
-    return {"gram": memory["gram"], **{name: memory[f"probe_{name}"] for name in names}}
+    return {"scaling": memory["scaling"], **{name: memory[f"probe_{name}"] for name in names}}
 
 
 def _whitened(problem: Problem) -> tuple[torch.Tensor, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from imagereg.solvers.linear import mean_curvature
 from imagereg.solvers.mmgks import MMGKS
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root
+from imagereg.solvers.two_levels import TwoLevels
 
 SIDE, DATA = 12, 90
 
@@ -356,18 +358,73 @@ def test_refusals() -> None:
         next(iterate(MMGKS(restart=1), Problem(fidelity, physics, (prior,)), total=1))
 
 
-@pytest.mark.parametrize("solver", [MMGKS(tolerance=0), MMGKS(tolerance=0, rule="gcv")])
-def test_a_penalty_that_outweighs_the_data_does_not_keep_them_waiting(solver: MMGKS) -> None:
+def small_scan(guide_noise: float = 0.01) -> tuple[Problem, GraphLaplacian, float]:
+    """A scan of 20 views, the graph of a good guide, and the norm of the noise."""
     import imagereg as ir
     from imagereg.phantoms import ellipses_and_lines
 
     truth = torch.from_numpy(ellipses_and_lines(64, seed=3)).float()[None, None]
     geometry = ir.ParallelBeam(np.linspace(0, np.pi, 20, endpoint=False), columns=92)
     physics = ir.tomography(geometry, ir.Volume((64, 64)))
-    data = ir.RelativeNoise(0.01).sample(physics.A(truth), seed=0)
-    guide = truth + 0.01 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
-    graph = GraphLaplacian(guide)
-    alpha = 1e6 * float(mean_curvature(Problem(LeastSquares(data), physics))) / (graph.norm / 2) ** 2
-    problem = Problem(LeastSquares(data), physics, (PowerPrior(graph, alpha, power=2),))
-    early, late = (solve(solver, problem, total).image for total in (40, 300))
-    assert float((early - late).norm() / late.norm()) < 0.05
+    clean = physics.A(truth)
+    data = ir.RelativeNoise(0.01).sample(clean, seed=0)
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    graph = GraphLaplacian(truth + guide_noise * noise)
+    return Problem(LeastSquares(data), physics), graph, float((data - clean).norm())
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps", "near"), [("fixed", 40, 5e-2), ("discrepancy", 40, 1e-3), ("gcv", 80, 1e-2)]
+)
+def test_dozens_of_steps_do_where_the_penalty_outweighs_the_data(rule: Any, steps: int, near: float) -> None:
+    scan, graph, norm = small_scan()
+    alpha = 1e6 * float(mean_curvature(scan)) / (graph.norm / 2) ** 2
+    problem = replace(scan, priors=(PowerPrior(graph, alpha, power=2),))
+    solver = MMGKS(tolerance=0, rule=rule, noise_norm=[norm])
+    early, late = (solve(solver, problem, total).image for total in (steps, 200))
+    assert float((early - late).norm() / late.norm()) < near
+
+
+def test_groups_save_most_of_the_steps() -> None:
+    scan, graph, _ = small_scan()
+    alpha = 1e6 * float(mean_curvature(scan)) / (graph.norm / 2) ** 2
+    problem = replace(scan, priors=(PowerPrior(graph, alpha, power=2),))
+    exact = solve(MMGKS(tolerance=0), problem, 400).image
+    errors = []
+    for groups in (graph.groups, ()):
+        graph.__dict__["groups"] = groups
+        found = solve(MMGKS(tolerance=0), problem, 30).image
+        errors.append(float((found - exact).norm() / exact.norm()))
+    assert errors[0] < 0.1 * errors[1]
+
+
+def test_one_short_step_does_not_end_it() -> None:
+    """Where it says that it has come to rest, the minimum is near."""
+    scan, graph, norm = small_scan()
+    problem = replace(scan, priors=(PowerPrior(graph, 1.0, power=2),))
+    for tolerance, error in ((1e-3, 1e-2), (1e-4, 1e-3)):
+        found = solve(MMGKS(rule="discrepancy", noise_norm=[norm], tolerance=tolerance), problem, 1000)
+        exact = solve(MMGKS(rule="discrepancy", noise_norm=[norm], tolerance=1e-7), problem, 2000)
+        assert found.finished and float((found.image - exact.image).norm() / exact.image.norm()) < error
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_two_levels_are_what_they_are_said_to_be(channels: int) -> None:
+    _, physics, data, _, graph = scene()
+    problem = Problem(LeastSquares(data), physics, (PowerPrior(graph, 1.0, power=2),))
+    levels, eta = TwoLevels.of(problem), torch.tensor([4.0**3, 4.0**5], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    slope = torch.randn(2, channels, SIDE, SIDE, dtype=torch.float64, generator=generator)
+    found = levels.solve(slope, eta)
+    for item, groups in enumerate(graph.groups):
+        Z, L = np.eye(len(groups.sizes))[groups.labels], graph.matrix(item).toarray()
+        held, force = levels.held[item], float(eta[item])
+        coarse = np.linalg.inv(held * Z.T @ Z + force * Z.T @ L @ L @ Z)
+        fine = np.diag(1 / (float(levels.curvature[item]) + force * np.diag(L @ L)))
+        expected = slope[item].reshape(channels, -1).numpy() @ (fine + Z @ coarse @ Z.T)
+        np.testing.assert_allclose(found[item].reshape(channels, -1).numpy(), expected, rtol=1e-6)
+        v = torch.from_numpy(Z @ np.random.default_rng(0).choice([-1.0, 1.0], len(groups.sizes)))
+        seen = physics.matrix @ v
+        assert held == pytest.approx(float(seen.square().sum() / v.numel()))
+    plain = replace(problem, priors=(PowerPrior(Gradient(2), 1.0, power=2),))
+    assert torch.equal(TwoLevels.of(plain).solve(slope, eta), slope)

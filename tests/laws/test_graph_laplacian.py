@@ -79,6 +79,53 @@ def test_regions_apart_in_grey_are_the_near_null_space() -> None:
     assert abs(values[:3]).max() < 1e-10 < 1e-4 < values[3]
 
 
+@pytest.mark.parametrize(("shape", "radius"), CASES)
+def test_groups_are_of_one_block_and_one_grey_and_know_what_the_graph_makes_of_them(
+    shape: tuple[int, ...], radius: int | tuple[int, ...]
+) -> None:
+    z = guide(shape)
+    L = GraphLaplacian(z, radius=radius, scale=0.05)
+    assert len(L.groups) == shape[0]
+    for item, groups in enumerate(L.groups):
+        count = len(groups.sizes)
+        Z = np.eye(count)[groups.labels]
+        np.testing.assert_allclose(groups.sizes, Z.sum(0))
+        seen = L.matrix(item).toarray() @ Z
+        np.testing.assert_allclose(groups.gram.toarray(), seen.T @ seen, atol=1e-6 * float(L.norm) ** 2)
+        rng = np.random.default_rng(0)
+        fine, coarse = rng.standard_normal(len(Z)), rng.standard_normal(count)
+        np.testing.assert_allclose(groups.spread(coarse), Z @ coarse)
+        np.testing.assert_allclose(groups.gather(fine), Z.T @ fine)
+        held, eta = 0.3, 4.0
+        inverse = np.linalg.inv(held * np.diag(groups.sizes) + eta * groups.gram.toarray())
+        np.testing.assert_allclose(groups.factor(held, eta).solve(coarse), inverse @ coarse, rtol=1e-9)
+        places = np.stack(np.meshgrid(*map(np.arange, shape[2:]), indexing="ij"), -1).reshape(len(Z), -1)
+        for group in range(count):
+            inside = places[groups.labels == group]
+            for axis, extent in enumerate(np.ptp(inside, axis=0)):
+                apart = isinstance(radius, tuple) and radius[axis] == 0
+                assert extent == 0 if apart else extent < 2 * (radius if isinstance(radius, int) else 2)
+
+
+def test_regions_of_one_grey_are_sums_of_groups_and_noise_does_not_part_them() -> None:
+    z = torch.zeros(1, 1, 48, 48, dtype=torch.float64)
+    z[..., 13:28, 7:33] = 0.4
+    z[..., 30:41, 12:39] = 1.0
+    noise = 0.005 * torch.randn(z.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (groups,) = GraphLaplacian(z + noise, radius=4, scale=1e-3).groups
+    region = z.flatten().numpy()
+    means = groups.spread(groups.gather(region) / groups.sizes)
+    np.testing.assert_allclose(means, region, atol=1e-12)
+    assert len(groups.sizes) < 3 * 36
+
+
+def test_a_guide_of_noise_does_not_make_more_groups_than_can_be_solved_for() -> None:
+    from imagereg.priors.graph_groups import BLOCKS, MOST
+
+    (groups,) = GraphLaplacian(guide((1, 1, 300, 280)), radius=1, scale=1e-5).groups
+    assert BLOCKS < len(groups.sizes) <= MOST * BLOCKS
+
+
 def test_float32_agrees_with_float64() -> None:
     z, x = guide((1, 1, 40, 33)), guide((1, 1, 40, 33), seed=1)
     double = GraphLaplacian(z, radius=4, scale=0.01)
