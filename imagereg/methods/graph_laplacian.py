@@ -39,7 +39,7 @@ class GraphLaplacian(Method):
     )
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
-    copies: ClassVar[tuple[float, float]] = (44.0, 154.0)
+    copies: ClassVar[tuple[float, float]] = (44.0, 200.0)
     passes: ClassVar[float] = 2.0
 
     psi: Psi = parameter(

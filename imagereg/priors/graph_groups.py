@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 BLOCKS, MOST, WIDTH = 2048, 5, 2.0
 """Blocks of a slice or volume, groups to a block at most, and grey values of a group at first."""
-ROOM, CHUNK = 64, 1 << 15
+ROOM, CHUNK = 64, 1 << 13
 """Groups that the window of a pixel may touch, and pixels whose windows are looked at together."""
 
 

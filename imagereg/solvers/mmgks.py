@@ -145,6 +145,7 @@ class MMGKS:
             wanted = memory["strength"] * curvature
         eta = torch.maximum(wanted, memory["least"])
 
+        memory = {**memory, "scaling": memory["scaling"].near(eta)}
         new = self._advance(problem, memory, small, eta, whitened, target, root)
         if probe is not None and signs is not None:
             aside = self._advance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class TwoLevels:
     diagonal: torch.Tensor | None
     groups: tuple[Groups, ...]
     held: tuple[float, ...]
-    _factors: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    factors: tuple[tuple[float, Any], ...] = ()
 
     @classmethod
     def of(cls, problem: Problem) -> TwoLevels:
@@ -56,24 +56,28 @@ class TwoLevels:
         held = self.curvature.flatten().double()
         return held / (norm**2 if self.diagonal is None else self.diagonal.flatten(1).amax(1).double())
 
+    def near(self, eta: torch.Tensor) -> TwoLevels:
+        """These levels for each item's eta (B,): factors that are 4 times off are made anew."""
+        if not self.groups:
+            return self
+        factors = []
+        for item, value in enumerate(eta.clamp_min(1e-300).tolist()):
+            known = self.factors[item] if self.factors else None
+            if known is None or abs(math.log(value / known[0])) > math.log(4):
+                known = value, self.groups[item].factor(self.held[item], value)
+            factors.append(known)
+        return replace(self, factors=tuple(factors))
+
     def solve(self, gradient: torch.Tensor, eta: torch.Tensor) -> torch.Tensor:
-        """M^-1 times a gradient (B, C, ...) for each item's eta (B,)."""
+        """M^-1 times a gradient (B, C, ...) for each item's eta (B,), which must be `near`."""
         if self.diagonal is None:
             return gradient
         force = eta.to(gradient.dtype).reshape(-1, *([1] * (gradient.ndim - 1)))
         fine = gradient / (self.curvature + force * self.diagonal)
         if not self.groups:
             return fine
-        for item, groups in enumerate(self.groups):
-            factor = self._factor(item, float(eta[item]))
+        for item, (groups, (_, factor)) in enumerate(zip(self.groups, self.factors, strict=True)):
             for channel, part in enumerate(gradient[item]):
                 coarse = factor.solve(groups.gather(part.detach().flatten().cpu().numpy()))
                 fine[item, channel] += torch.from_numpy(groups.spread(coarse)).to(part).reshape(part.shape)
         return fine
-
-    def _factor(self, item: int, eta: float) -> Any:
-        """Factors for the power of 4 next to eta: near enough, and kept while eta stays about."""
-        power = round(math.log(max(eta, 1e-300), 4))
-        if item not in self._factors or self._factors[item][0] != power:
-            self._factors[item] = power, self.groups[item].factor(self.held[item], 4.0**power)
-        return self._factors[item][1]
