@@ -43,8 +43,8 @@ class MMGKS:
     The discrepancy cannot be met in a space of few dimensions, or only by next to no penalty, and directions
     that are found so lead nowhere. With the rule 'discrepancy' eta is therefore held up in the first steps,
     to 10^6 mean(diag A^T A) over max(diag L^T L) (||L||^2 where that is not known) and to 0.6 times as much
-    at every further step. What a probe knows of the trace goes with its space: after a restart 'gcv' keeps
-    eta until the space is half as large as it may get.
+    at every further step. 'gcv' keeps eta from the first restart on: with their spaces the data and the probe
+    lose what they know of other parameters, and eta would drift.
 
     Memory: `restart` images, as many L x and as many copies of the data. One step takes one A, one A^T and
     two L.
@@ -54,8 +54,8 @@ class MMGKS:
     rule : how alpha is found. 'fixed': it is the prior's strength. 'discrepancy' and 'gcv' choose eta at
         every step in the current space and for each item, the prior's strength then being left out of
         account: 'discrepancy' so that ||A x - y|| = safety * noise_norm, 'gcv' at the least generalised
-        cross-validation, for which a probe of random signs is solved alongside, at twice the cost. The
-        memory holds the current alpha as `strength`, shape (B,).
+        cross-validation, for which a probe of random signs is solved alongside, at twice the cost, up to
+        the first restart. The memory holds the current alpha as `strength`, shape (B,).
     noise_norm : expected ||A x - y|| of each item at the true image, for 'discrepancy'.
     safety : factor on it, a little above 1.
     restart : dimension at which the space starts again.
@@ -134,15 +134,15 @@ class MMGKS:
         whitened, root = _whitened(problem)
         penalty = problem.priors[0].outer
         assert isinstance(penalty, SmoothedPower)
-        signs = _signs(whitened, 1) if self.rule == "gcv" else None
+        kept = self.rule == "gcv" and memory["restarted"]
+        signs = _signs(whitened, 1) if self.rule == "gcv" and not kept else None
         target = penalty.target(memory["penalised"])
         small = _projected(memory, target)
         probe = None if signs is None else _projected(_of_probe(memory), torch.zeros_like(target))
         smoothing = torch.as_tensor(penalty.smoothing, dtype=torch.float64, device=whitened.device)
         curvature = smoothing.flatten() ** (penalty.power - 2)
-        wanted = self._eta(small, probe, penalty.strength, curvature)
-        if probe is not None and memory["restarted"] and 2 * len(memory["V"]) < self.restart:
-            wanted = memory["strength"] * curvature
+        known = memory["strength"] if kept else penalty.strength
+        wanted = self._eta(small, probe, known, curvature)
         eta = torch.maximum(wanted, memory["least"])
 
         memory = {**memory, "scaling": memory["scaling"].near(eta)}
@@ -155,16 +155,16 @@ class MMGKS:
 
         # Items that have ended stay as they are, so that an image does not depend on its company.
         ended = memory["done"]
-        kept = ended.reshape(-1, *([1] * (new["image"].ndim - 1)))
-        image = torch.where(kept, memory["image"], new["image"])
+        still = ended.reshape(-1, *([1] * (new["image"].ndim - 1)))
+        image = torch.where(still, memory["image"], new["image"])
         moved = (image - memory["image"]).flatten(1).norm(dim=1)
-        still = moved <= self.tolerance * image.flatten(1).norm(dim=1)
-        calm = torch.where(still & (eta == wanted), memory["calm"] + 1, 0)
+        short = moved <= self.tolerance * image.flatten(1).norm(dim=1)
+        calm = torch.where(short & (eta == wanted), memory["calm"] + 1, 0)
         done = ended | (calm >= CALM)
         seen = new.pop("seen")
         if problem.fidelity.weights is None:  # type: ignore[attr-defined]
-            kept = ended.reshape(-1, *([1] * (seen.ndim - 1)))
-            new["forward"] = torch.where(kept, memory.get("forward", seen), seen)
+            still = ended.reshape(-1, *([1] * (seen.ndim - 1)))
+            new["forward"] = torch.where(still, memory.get("forward", seen), seen)
         return {
             **new,
             "image": image,
