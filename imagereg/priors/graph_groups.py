@@ -61,18 +61,18 @@ class Groups:
 def _labels(guide: NDArray[Any], radii: tuple[int, int, int]) -> tuple[NDArray[np.int32], int]:
     """The group of each pixel, (D, H, W), and the number of groups."""
     shape = guide.shape[1:]
-    edges = _edges(shape, radii)
-    blocks = np.zeros(shape, np.int64)
-    for axis, (n, edge) in enumerate(zip(shape, edges, strict=True)):
+    blocks, whole = np.zeros(shape, np.int64), 1
+    for axis, (n, edge) in enumerate(zip(shape, _edges(shape, radii), strict=True)):
+        along = -(-n // edge)
         index = (np.arange(n) // edge).reshape([-1 if a == axis else 1 for a in range(3)])
-        blocks = blocks * -(-n // edge) + index
-    whole = math.prod(-(-n // edge) for n, edge in zip(shape, edges, strict=True))
+        blocks, whole = blocks * along + index, whole * along
+    # The median lies amid an interval, so that noise about the commonest value does not part a region.
+    centred = guide - np.median(guide, axis=(1, 2, 3), keepdims=True)
     width = WIDTH
     while True:
-        # The median lies amid an interval, so that noise about the commonest value does not part a region.
         keys = blocks
-        for channel in guide:
-            levels = np.rint((channel - np.median(channel)) / width).astype(np.int64)
+        for channel in centred:
+            levels = np.rint(channel / width).astype(np.int64)
             keys = keys * (int(np.ptp(levels)) + 1) + (levels - levels.min())
         found, labels = np.unique(keys, return_inverse=True)
         if len(found) <= MOST * whole:

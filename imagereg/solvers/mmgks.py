@@ -118,7 +118,6 @@ class MMGKS:
             "scaling": scaling,
             "least": self._least(problem, scaling),
             "calm": torch.zeros(items, dtype=torch.int64, device=image.device),
-            "restarted": False,
             **self._space(problem, image, None, whitened, root),
         }
         if self.rule == "gcv":
@@ -134,7 +133,7 @@ class MMGKS:
         whitened, root = _whitened(problem)
         penalty = problem.priors[0].outer
         assert isinstance(penalty, SmoothedPower)
-        kept = self.rule == "gcv" and memory["restarted"]
+        kept = self.rule == "gcv" and "probe_V" not in memory
         signs = _signs(whitened, 1) if self.rule == "gcv" and not kept else None
         target = penalty.target(memory["penalised"])
         small = _projected(memory, target)
@@ -147,7 +146,8 @@ class MMGKS:
 
         memory = {**memory, "scaling": memory["scaling"].near(eta)}
         new = self._advance(problem, memory, small, eta, whitened, target, root)
-        if probe is not None and signs is not None:
+        restarted = len(new["V"]) <= len(memory["V"])
+        if probe is not None and signs is not None and not restarted:
             aside = self._advance(
                 problem, _of_probe(memory), probe, eta, signs, torch.zeros_like(target), root
             )
@@ -171,7 +171,6 @@ class MMGKS:
             "scaling": memory["scaling"],
             "calm": calm,
             "least": memory["least"] * FALL,
-            "restarted": memory["restarted"] or len(new["V"]) <= len(memory["V"]),
             "strength": torch.where(ended, memory["strength"], eta / curvature),
             "done": done,
             "finished": f"change below {self.tolerance:g}" if bool(done.all()) else "",

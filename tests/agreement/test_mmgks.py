@@ -374,7 +374,8 @@ def small_scan(guide_noise: float = 0.01) -> tuple[Problem, GraphLaplacian, floa
 
 
 @pytest.mark.parametrize(
-    ("rule", "steps", "near"), [("fixed", 40, 5e-2), ("discrepancy", 40, 1e-3), ("gcv", 80, 1e-2)]
+    ("rule", "steps", "near"),
+    [("fixed", 40, 5e-2), ("discrepancy", 40, 1e-3), ("gcv", 40, 5e-2), ("gcv", 80, 1e-2)],
 )
 def test_dozens_of_steps_do_where_the_penalty_outweighs_the_data(rule: Any, steps: int, near: float) -> None:
     scan, graph, norm = small_scan()
