@@ -1,9 +1,9 @@
 """Train the learned proximal networks that ship with the package.
 
-    python benchmarks/train_lpn.py NAME [--steps 2400] [--start NAME] [--out data/weights] [--work FOLDER]
+    python benchmarks/train_lpn.py NAME [--steps 5500] [--start NAME] [--out data/weights] [--work FOLDER]
 
 lpn_natural_05, lpn_natural_10   photographs inside scikit-image's package; noise 0.05 and 0.10 of the range.
-lpn_ct_05                        generated phantoms and eight clinical slices (IMAGEREG_SHARED), noise 0.05.
+lpn_ct_05                        the same, generated phantoms and eight clinical slices (IMAGEREG_SHARED), noise 0.05.
 
 With `--work` what is done is kept there and gone on from.
 """
@@ -52,20 +52,21 @@ def bodies() -> list[torch.Tensor]:
 
 def material(name: str) -> tuple[list[torch.Tensor], list[torch.Tensor], str, str]:
     """Pictures to train on and to validate with, what they are, and their licence."""
+    tiles = free_pictures(held=HELD)
+    photographs = "photographs packaged with scikit-image"
     if name.startswith("lpn_natural"):
-        tiles = free_pictures(held=HELD)
         return (
             tiles[:-HELD],
             tiles[-HELD:],
-            "photographs packaged with scikit-image",
+            photographs,
             "photographs free to use; weights BSD-3-Clause",
         )
     slices = clinical_slices(TRAINED)
     phantoms = bodies()
     return (
-        slices + phantoms[HELD:],
-        phantoms[:3] + clinical_slices(TRAINED[:3])[3:],
-        f"generated phantoms and slices {', '.join(map(str, TRAINED))} of 14 of TCGA-LUAD",
+        tiles[:-HELD] + slices + phantoms[HELD:],
+        tiles[-HELD:] + phantoms[:HELD],
+        f"{photographs}, generated phantoms, and slices {', '.join(map(str, TRAINED))} of 14 of TCGA-LUAD",
         "CT slices: The Cancer Imaging Archive, TCGA-LUAD, CC BY 3.0 (attribution); weights BSD-3-Clause",
     )
 
@@ -73,7 +74,8 @@ def material(name: str) -> tuple[list[torch.Tensor], list[torch.Tensor], str, st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", choices=["lpn_natural_05", "lpn_natural_10", "lpn_ct_05"])
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=5500)
+    parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--start", help="weights to begin from; random ones where not given")
     parser.add_argument("--contrast", type=float, default=0.5, help="how much contrast is varied")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "weights")
@@ -94,7 +96,8 @@ def main() -> None:
             data = f"{data}; before that on {begun.data}"
     task = LearnedProximal(network, pictures, held, sigma=sigma, contrast=given.contrast)
     # Weights that are near already must not be thrown off by large steps.
-    plan = stages(given.steps, rate=2e-3, later=5e-4, first=0.4) if given.start else stages(given.steps)
+    rate = 5e-4 if given.start else 1.5e-3
+    plan = stages(given.steps, batch=given.batch, rate=rate, later=min(rate, 5e-4))
     began = time.perf_counter()
     for state in train_learned_proximal(task, plan, folder=given.work and given.work / given.name):
         if state.iteration % 100 == 0 or state.finished:

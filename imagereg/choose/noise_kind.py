@@ -97,6 +97,28 @@ def noise_kind(image: torch.Tensor, *, kind: Kind | None = None) -> NoiseKind:
     return NoiseKind(power, scale, kind, math.sqrt(dispersion) if whole == 0 else 1 / dispersion)
 
 
+def kind_of_residual(image: torch.Tensor, clean: torch.Tensor) -> tuple[Kind, float]:
+    """Kind of an image's noise, and the power r of its variance phi mean^r, once the image was denoised.
+
+    What a denoiser takes away is mostly noise wherever it is, where tiles that are flat may be few and dark.
+    Its mean square is fitted over the clean grey value in bins of equally many pixels.
+
+    Parameters
+    ----------
+    image, clean : (B, C, H, W).
+    """
+    grey, residual = clean.detach().double().flatten(), (image - clean).detach().double().flatten().square()
+    parts = grey.argsort().tensor_split(BINS)
+    mean = torch.stack([grey[part].median() for part in parts])
+    variance = torch.stack([residual[part].mean() for part in parts])
+    positive = (mean > 0) & (variance > 0)
+    if int(positive.sum()) < 3 or float((image < 0).double().mean()) > 1e-3:
+        return "gaussian", 0.0
+    x, y = mean[positive].log(), variance[positive].log()
+    power = float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum().clamp_min(1e-12))
+    return ("gaussian" if power < 0.5 else "poisson" if power < 1.5 else "gamma"), power
+
+
 def _affine(mean: torch.Tensor, variance: torch.Tensor) -> tuple[float, float, float]:
     """a and b of variance = a (mean - b) with the least relative error, and its mean squared log error."""
     columns = torch.stack((mean, torch.ones_like(mean)), 1) / variance[:, None]

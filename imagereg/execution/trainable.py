@@ -227,7 +227,7 @@ TRAINABLE: dict[str, Trainable] = {
             FREE_PICTURES,
             _lpn,
             optimiser="adam",
-            rate=5e-3,
+            rate=1.5e-3,
             facts=lambda task: {"sigma": task.sigma},
         ),
     )

@@ -90,7 +90,7 @@ def run_training(
             schedule.steps,
             batch=schedule.batch,
             rate=schedule.rate,
-            later=schedule.rate / 10,
+            later=schedule.rate / 3,
             seed=schedule.seed,
         )
         return train_learned_proximal(task, plan, folder=_stages(out))

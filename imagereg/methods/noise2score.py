@@ -78,12 +78,12 @@ class Noise2Score(SelfSupervised):
 
         began = time.perf_counter()
         data = measurement.data
-        known = self.known_noise(measurement)
+        network, said = self._start()
+        known = self._looked_again(self.known_noise(measurement), data, network)
         domain, lifted = for_noise(known.kind, data, level=known.level, offset=known.offset)
         stable = domain.to(lifted)
         sigma = stable_level(known.kind, known.level)
         notes: tuple[str, ...] = (known.how,)
-        network, said = self._start()
         steps = (OWN_STEPS if network is None else 0) if self.steps is None else self.steps
         dither = self.dither
         if dither is None:
@@ -125,6 +125,24 @@ class Noise2Score(SelfSupervised):
             return None, ()
         network, card = load_network(self.weights, method=self.name)
         return network, (f"Weights {card.name}, trained on {card.data}. Licence: {card.licence}",)
+
+    def _looked_again(self, known: KnownNoise, data: torch.Tensor, network: Any) -> KnownNoise:
+        """The noise whose kind was told from flat tiles, told from what the network takes away for it.
+
+        An offset comes from another law than that of powers, and stays.
+        """
+        from imagereg.choose.noise_kind import kind_of_residual, noise_kind
+        from imagereg.priors.stabilised import for_noise
+
+        if network is None or not known.told or known.certain or known.offset:
+            return known
+        domain, lifted = for_noise(known.kind, data, level=known.level)
+        kind, power = kind_of_residual(data, Tweedie(known, domain, network).image(lifted))
+        if kind == known.kind:
+            return known
+        found = noise_kind(data, kind=kind)
+        how = f"Noise: {kind}, told from a first denoising (variance grows as grey^{power:.2f})."
+        return KnownNoise(kind, found.level, False, how, found.offset, told=True)
 
     def _train(
         self,
@@ -212,16 +230,21 @@ class Tweedie:
         return self.domain.back(self._mean(v, self._score(v), sigma))
 
     def swept(self, y: torch.Tensor) -> Tweedie:
-        """The same with the noise level whose clean image, still stabilised, has the least total variation.
+        """The same with the noise level whose clean image has the least total variation.
 
         The published criterion of Poisson noise takes the least gain on images of few edges; this does not.
+        The variation of the image still stabilised, where dark texture is large, takes too much noise.
         """
         from imagereg.choose.blind import sweep
         from imagereg.priors.stabilised import level_of, stable_level
 
         sigma = stable_level(self.known.kind, self.known.level)
         v = self.domain.to(y)
-        found = sweep(v, self._score(v), "gaussian", sigma, factor=SPAN, head=self._mean).level
+
+        def clean(_: torch.Tensor, score: torch.Tensor, level: float) -> torch.Tensor:
+            return self.domain.back(self._mean(v, score, level))
+
+        found = sweep(y, self._score(v), "gaussian", sigma, factor=SPAN, head=clean).level
         return replace(
             self,
             known=replace(self.known, level=level_of(self.known.kind, found)),

@@ -28,6 +28,7 @@ class KnownNoise:
     certain : whether the level came from a noise model or from the user.
     how : one sentence for people.
     offset : grey value of no light, for Poisson noise.
+    told : whether the kind was told from the image.
     """
 
     kind: Any
@@ -35,6 +36,7 @@ class KnownNoise:
     certain: bool
     how: str
     offset: float = 0.0
+    told: bool = False
 
 
 class SelfSupervised(Method):
@@ -89,7 +91,9 @@ class SelfSupervised(Method):
         level, how = self.level or found.level, f"Noise: {found.kind}, {told}"
         if found.offset:
             how += f", with an offset of {found.offset:.4g}"
-        return KnownNoise(found.kind, level, bool(self.level), how + ".", found.offset)
+        return KnownNoise(
+            found.kind, level, bool(self.level), how + ".", found.offset, told=wanted is None
+        )
 
     def noise_model(self, kind: str, level: float) -> Any:
         """The noise model of a kind and level."""

@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
 from torch import nn
 
 from imagereg.errors import UsageError
+from imagereg.networks.mirrored import fold, mirrored
+
+FLAT = -20.0
+"""beta t below which g(t) is constant. It is off by 2e-9 / beta there, as torch's softplus is above 20. Without
+it most slopes are subnormal numbers, which processors compute with ten times as slowly."""
+
+THRESHOLD = 0.05
+"""Grey values below which the network takes coefficients for noise before it is trained."""
 
 
 class ICNN(nn.Module):
@@ -18,12 +27,15 @@ class ICNN(nn.Module):
     With g(t) = log(1 + exp(beta t)) / beta,
 
         z_1 = g(H_1 x + b_1),   z_k = g(W_k z_{k-1} + H_k x + b_k),   W_k >= 0,
-        psi(x) = alpha / 2 ||x||^2 + sum over k and positions of <w_k, z_k>,   w_k >= 0.
+        psi(x) = alpha / 2 ||x||^2 + sum over k and positions of <w_k, z_k> + 1/2 <q_k, z_k^2>,
+
+    and w_k, q_k >= 0. The squares, of convex functions that are not negative, are convex. With them psi grows
+    as a square does, and f as x, with few kinks; without, f is bounded, and channels are spent on x itself.
 
     H_k and W_k are convolutions, so that psi is a sum of local potentials and f acts on images of any size.
     For every size f is exactly a proximal operator; that of a larger image belongs to the sum of the same
     potentials, which is no longer the prior that was matched on patches of the training's size. Beyond its
-    edges, and up to a multiple of the strides, an image is 0.
+    edges an image goes on as in a mirror, where potentials do not count.
 
     H_k sees the image at its full resolution: the pixels of a block of strides are channels.
 
@@ -32,14 +44,15 @@ class ICNN(nn.Module):
     inputs : channels C of images.
     widths : channels of each layer.
     strides : step of each layer on the grid of the one before.
-    kernel : edge of all convolutions, odd; 1 for vectors of `inputs` numbers at each position.
+    first : edge of the convolution H_1, odd.
+    kernel : edge of all other convolutions, odd; 1, as `first`, for vectors of numbers at each position.
     sharpness : beta.
     convexity : alpha, above 0 where f shall be invertible.
 
     Raises
     ------
     UsageError
-        When widths and strides differ in number, the kernel is even, or a number is not positive.
+        When widths and strides differ in number, a kernel is even, or a number is not positive.
 
     References
     ----------
@@ -52,49 +65,59 @@ class ICNN(nn.Module):
         self,
         inputs: int = 1,
         *,
-        widths: Sequence[int] = (32, 64, 96, 96),
+        widths: Sequence[int] = (50, 64, 96, 96),
         strides: Sequence[int] = (1, 2, 1, 2),
+        first: int = 5,
         kernel: int = 3,
         sharpness: float = 100.0,
         convexity: float = 1e-3,
     ) -> None:
         super().__init__()
-        if len(widths) != len(strides) or not widths or kernel % 2 != 1:
+        if len(widths) != len(strides) or not widths or kernel % 2 != 1 or first % 2 != 1:
             raise UsageError(
-                f"ICNN(widths={tuple(widths)}, strides={tuple(strides)}, kernel={kernel}): give as "
-                "many strides as widths and an odd kernel."
+                f"ICNN(widths={tuple(widths)}, strides={tuple(strides)}, first={first}, kernel={kernel}): "
+                "give as many strides as widths and odd kernels."
             )
-        if min(*widths, *strides) < 1 or not sharpness > 0 or not convexity >= 0:
+        if min(*widths, *strides, first, kernel) < 1 or not sharpness > 0 or not convexity >= 0:
             raise UsageError(
-                f"ICNN(widths={tuple(widths)}, strides={tuple(strides)}, sharpness={sharpness}, "
-                f"convexity={convexity}): widths, strides and sharpness must be positive, "
-                "convexity at least 0."
+                f"ICNN(widths={tuple(widths)}, strides={tuple(strides)}, first={first}, kernel={kernel}, "
+                f"sharpness={sharpness}, convexity={convexity}): convexity must be at least 0, all others "
+                "positive."
             )
-        self.inputs, self.widths, self.strides, self.kernel = inputs, tuple(widths), tuple(strides), kernel
+        self.inputs, self.widths, self.strides = inputs, tuple(widths), tuple(strides)
+        self.first, self.kernel = first, kernel
         self.sharpness, self.convexity = float(sharpness), float(convexity)
         self.blocks = [math.prod(self.strides[: k + 1]) for k in range(len(self.strides))]
-        pad = kernel // 2
         self.direct = nn.ModuleList(
-            nn.Conv2d(inputs * block**2, width, kernel, padding=pad)
-            for width, block in zip(self.widths, self.blocks, strict=True)
+            nn.Conv2d(inputs * block**2, width, kernel if k else first)
+            for k, (width, block) in enumerate(zip(self.widths, self.blocks, strict=True))
         )
         self.along = nn.ModuleList(
-            nn.Conv2d(before, width, kernel, stride=stride, padding=pad, bias=False)
+            nn.Conv2d(before, width, kernel, stride=stride, bias=False)
             for before, width, stride in zip(self.widths, self.widths[1:], self.strides[1:], strict=False)
         )
-        self.readout = nn.ParameterList(nn.Parameter(torch.empty(width)) for width in self.widths)
+        self.readout = nn.ParameterList(nn.Parameter(torch.zeros(width)) for width in self.widths)
+        self.square = nn.ParameterList(nn.Parameter(torch.empty(width)) for width in self.widths)
         self._begin()
+        self.to(memory_format=torch.channels_last)
 
+    @torch.no_grad()
     def _begin(self) -> None:
-        """Start near the identity: rows of W_k sum to about 1/2, kinks are spread over the image's range."""
+        """Start near the shrinkage of cosine coefficients; later layers are small and random."""
         for layer in self.direct:
             nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
+            nn.init.uniform_(layer.bias, -2 * THRESHOLD, 0)
         for layer in self.along:
             nn.init.uniform_(layer.weight, 0, 1 / layer.weight[0].numel())
-        for weight, block in zip(self.readout, self.blocks, strict=True):
-            # The norm of f shall not depend on the number of layers and channels.
-            nn.init.uniform_(weight, 0, 2 * block**2 / (len(weight) * len(self.widths)))
+        for weight, block in zip(self.square, self.blocks, strict=True):
+            nn.init.constant_(weight, 0.1 * block**2 / (len(weight) * len(self.widths)))
+        # An orthonormal basis of a window and its negative: at each pixel all windows add up to the image.
+        cosines = _cosines(self.direct[0].weight.shape[1:])
+        pairs = min(self.widths[0] // 2, len(cosines))
+        self.direct[0].weight[: 2 * pairs] = torch.cat((cosines[:pairs], -cosines[:pairs]))
+        self.direct[0].bias[: 2 * pairs] = -THRESHOLD
+        self.direct[0].bias[[0, pairs]] = 0.0
+        self.square[0][: 2 * pairs] = 1 / self.first**2
 
     def settings(self) -> dict[str, object]:
         """Plain values from which the same architecture is built again."""
@@ -102,6 +125,7 @@ class ICNN(nn.Module):
             "inputs": self.inputs,
             "widths": list(self.widths),
             "strides": list(self.strides),
+            "first": self.first,
             "kernel": self.kernel,
             "sharpness": self.sharpness,
             "convexity": self.convexity,
@@ -109,36 +133,86 @@ class ICNN(nn.Module):
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Bring W_k and w_k back to values that are not negative, without which psi is not convex."""
+        """Bring W_k, w_k and q_k back to values that are not negative, without which psi is not convex."""
         for layer in self.along:
             layer.weight.clamp_(min=0)
-        for weight in self.readout:
+        for weight in (*self.readout, *self.square):
             weight.clamp_(min=0)
 
     def potential(self, x: torch.Tensor) -> torch.Tensor:
         """psi of each item of (B, inputs, H, W), shape (B,)."""
-        block = self.blocks[-1]
-        padded = F.pad(x, (0, -x.shape[-1] % block, 0, -x.shape[-2] % block))
         value = 0.5 * self.convexity * x.square().flatten(1).sum(1)
-        z = padded
-        for k, (direct, weight) in enumerate(zip(self.direct, self.readout, strict=True)):
-            seen = direct(F.pixel_unshuffle(padded, self.blocks[k]))
-            if k:
-                seen = seen + self.along[k - 1](z)
-            z = F.softplus(seen, beta=self.sharpness)
-            value = value + z.sum((-2, -1)) @ weight
+        for k, (z, _) in enumerate(self._layers(x)):
+            counted = self._counted(k, x) * z
+            value = value + counted.sum((-2, -1)) @ self.readout[k]
+            value = value + (counted * z).sum((-2, -1)) @ self.square[k] / 2
         return value
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """f(x) = grad psi(x), (B, inputs, H, W) to the same.
 
-        It takes derivatives itself, also where they are switched off around it; its own derivatives are there
-        when they are switched on and x or the weights ask for them.
+        The chain rule is written out: it needs no graph, and its own derivatives are those of convolutions,
+        where twice differentiated convolutions are slow.
         """
-        trained = any(weight.requires_grad for weight in self.parameters())
-        further = torch.is_grad_enabled() and (x.requires_grad or trained)
-        with torch.enable_grad():
-            point = x if x.requires_grad and further else x.detach().requires_grad_()
-            # Items of a batch do not meet in psi, so the sum's gradient holds each item's own.
-            (gradient,) = torch.autograd.grad(self.potential(point).sum(), point, create_graph=further)
-        return gradient
+        total: torch.Tensor | float = 0.0
+        slope: torch.Tensor | None = None  # of psi by what enters z
+        layers = self._layers(x)
+        for k in reversed(range(len(layers))):
+            z, entered = layers[k]
+            upon = self._counted(k, x) * torch.addcmul(_each(self.readout[k]), _each(self.square[k]), z)
+            if slope is not None:
+                stride, pad = self.strides[k + 1], self.kernel // 2
+                back = F.conv_transpose2d(
+                    slope, self.along[k].weight, stride=stride, output_padding=stride - 1
+                )
+                upon = upon + fold(back, pad, pad, pad)
+            slope = upon * torch.sigmoid(entered) * (entered > FLAT)
+            pad = self.direct[k].kernel_size[0] // 2 * self.blocks[k]
+            back = F.pixel_shuffle(F.conv_transpose2d(slope, self.direct[k].weight), self.blocks[k])
+            total = total + fold(back, pad, pad, pad)
+        assert isinstance(total, torch.Tensor)
+        return self.convexity * x + fold(total, 0, *self._missing(x))
+
+    def _layers(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """z_k = g(t) and beta t of all layers."""
+        whole = mirrored(x, 0, *self._missing(x))
+        layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for k, direct in enumerate(self.direct):
+            pad = direct.kernel_size[0] // 2 * self.blocks[k]
+            entered = direct(F.pixel_unshuffle(mirrored(whole, pad, pad, pad), self.blocks[k]))
+            if k:
+                pad = self.kernel // 2
+                entered = entered + self.along[k - 1](mirrored(layers[-1][0], pad, pad, pad))
+            entered = (self.sharpness * entered).clamp_min(FLAT)
+            layers.append((F.softplus(entered) / self.sharpness, entered))
+        return layers
+
+    def _missing(self, x: torch.Tensor) -> tuple[int, int]:
+        """Rows and columns to the next multiple of all strides."""
+        return -x.shape[-2] % self.blocks[-1], -x.shape[-1] % self.blocks[-1]
+
+    def _counted(self, k: int, x: torch.Tensor) -> torch.Tensor | float:
+        """The part of each position of layer k that lies in the image, (rows, columns)."""
+        if not any(self._missing(x)):
+            return 1.0
+        block = self.blocks[k]
+        rows, columns = (
+            (size - block * torch.arange((size + more) // block, device=x.device)).clamp(0, block) / block
+            for size, more in zip(x.shape[-2:], self._missing(x), strict=True)
+        )
+        return (rows[:, None] * columns).to(x.dtype)
+
+
+def _each(weight: torch.Tensor) -> torch.Tensor:
+    """One number a channel."""
+    return weight[:, None, None]
+
+
+def _cosines(shape: Sequence[int]) -> torch.Tensor:
+    """An orthonormal basis of windows (C, k, k), the slowest waves first."""
+    from scipy.fft import dctn
+
+    size = math.prod(shape)
+    waves = dctn(np.eye(size).reshape(size, *shape), axes=(1, 2, 3), norm="ortho").reshape(size, size).T
+    frequency = sum(np.indices(shape)).ravel()
+    return torch.from_numpy(waves[np.argsort(frequency, kind="stable")].reshape(size, *shape)).float()

@@ -52,7 +52,7 @@ def stages(
     steps: int,
     *,
     batch: int = 8,
-    rate: float = 5e-3,
+    rate: float = 1.5e-3,
     later: float = 5e-4,
     gammas: Sequence[float] = GAMMAS,
     first: float = 0.6,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy
 import pytest
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.networks.icnn import ICNN
+from imagereg.networks.icnn import FLAT, ICNN
 from imagereg.networks.inversion import prior_value, value_at
+from imagereg.networks.mirrored import fold, mirrored
 from imagereg.priors.learned_proximal import ExplicitPrior, LearnedProximal, LearnedProximalPrior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,13 +67,41 @@ def test_negative_weights_break_monotonicity_and_are_brought_back() -> None:
     f.along[0].weight.data.neg_()
     f.direct[1].weight.data.zero_()
     f.direct[1].bias.data.fill_(5.0)
-    for weight in (f.readout[0], f.readout[2]):
+    for weight in (*f.readout, *f.square):
         weight.data.zero_()
+    f.readout[1].data.fill_(1.0)
     a, b = images(16, 1, 12, 12), images(16, 1, 12, 12, seed=3)
     assert bool((((f(a) - f(b)) * (a - b)).flatten(1).sum(1) < 0).all())
     f.constrain()
     assert bool((((f(a) - f(b)) * (a - b)).flatten(1).sum(1) >= 0).all())
-    assert all(bool((weight >= 0).all()) for weight in [*f.readout, *(layer.weight for layer in f.along)])
+    weights = [*f.readout, *f.square, *(layer.weight for layer in f.along)]
+    assert all(bool((weight >= 0).all()) for weight in weights)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_without_thresholds_all_windows_add_up_to_the_image_up_to_its_edges(size: tuple[int, int]) -> None:
+    f = ICNN(widths=(50,), strides=(1,), sharpness=1e5, convexity=0.0).double().requires_grad_(False)
+    f.direct[0].bias.zero_()
+    x = images(2, 1, *size)
+    assert torch.allclose(f(x), x, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("more", [(2, 0, 0), (0, 3, 1), (7, 9, 4)])
+def test_folding_is_the_adjoint_of_mirroring(more: tuple[int, int, int]) -> None:
+    x = images(2, 1, 3, 5) - 0.5
+    wide = mirrored(x, *more)
+    y = images(*wide.shape, seed=7) - 0.5
+    assert float((wide * y).sum()) == pytest.approx(float((x * fold(y, *more)).sum()), rel=1e-12)
+    edge = numpy.pad(x.numpy(), ((0, 0), (0, 0), more[:2], (more[0], more[2])), mode="symmetric")
+    assert numpy.array_equal(wide.numpy(), edge)
+
+
+def test_slopes_are_nought_or_far_from_subnormal() -> None:
+    f = ICNN().requires_grad_(False)
+    for _, entered in f._layers(images(1, 1, 24, 24).float()):
+        slope = torch.sigmoid(entered) * (entered > FLAT)
+        assert float(slope[slope > 0].min()) > 1e-9
+        assert bool((slope == 0).any())
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -110,7 +140,10 @@ def test_f_is_the_proximal_operator_of_the_inverted_prior() -> None:
 
 def test_the_residual_tells_of_images_outside_the_range() -> None:
     f, bright = network(convexity=0.0), 1e3 * torch.ones(1, 1, 12, 12, dtype=torch.float64)
-    # Without the quadratic term, |f| is bounded by the weights, and no v reaches an image this bright.
+    # Without quadratic terms, |f| is bounded by the weights, and no v reaches an image this bright.
+    for linear, square in zip(f.readout, f.square, strict=True):
+        linear.fill_(0.5)
+        square.zero_()
     assert float(prior_value(f, bright, iterations=10).residual) > 0.1
     with pytest.raises(UsageError, match="not in the range"):
         ExplicitPrior(LearnedProximal(f, 0.1), iterations=10).fn(bright)
@@ -172,6 +205,7 @@ def test_derivatives_of_f_are_there_when_asked_for() -> None:
     "wrong",
     [
         {"kernel": 2},
+        {"first": 4},
         {"strides": (1, 2)},
         {"sharpness": 0.0},
         {"convexity": -1.0},

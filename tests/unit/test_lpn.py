@@ -202,7 +202,7 @@ def test_weights_of_other_methods_are_refused(tmp_path: Path) -> None:
 def test_shipped_weights_are_convex_small_and_denoise(name: str) -> None:
     network, card = load_network(name, method="lpn")
     assert isinstance(network, ICNN)
-    for weight in [*network.readout, *(layer.weight for layer in network.along)]:
+    for weight in [*network.readout, *network.square, *(layer.weight for layer in network.along)]:
         assert bool((weight >= 0).all())
     sigma = card.metrics["sigma"]
     assert card.data and card.licence and card.command

@@ -84,7 +84,7 @@ def oracle(v: float, gamma: float) -> float:
 @cache
 def trained() -> ICNN:
     torch.manual_seed(0)
-    network = ICNN(widths=(32,), strides=(1,), kernel=1, convexity=1e-2)
+    network = ICNN(widths=(32,), strides=(1,), first=1, kernel=1, convexity=1e-2)
     schedule = Schedule(
         steps=400, batch=5, rate=1e-2, optimiser="adam", average=0.99, validate=10**6, precision="float32"
     )
