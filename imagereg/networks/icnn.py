@@ -13,12 +13,11 @@ from torch import nn
 from imagereg.errors import UsageError
 from imagereg.networks.mirrored import fold, mirrored
 
-FLAT = -20.0
-"""beta t below which g(t) is constant. It is off by 2e-9 / beta there, as torch's softplus is above 20. Without
-it most slopes are subnormal numbers, which processors compute with ten times as slowly."""
-
 THRESHOLD = 0.05
 """Grey values below which the network takes coefficients for noise before it is trained."""
+
+LARGE = 2**14
+"""Pixels of items that are taken one by one; smaller ones are quicker together."""
 
 
 class ICNN(nn.Module):
@@ -142,7 +141,7 @@ class ICNN(nn.Module):
     def potential(self, x: torch.Tensor) -> torch.Tensor:
         """psi of each item of (B, inputs, H, W), shape (B,)."""
         value = 0.5 * self.convexity * x.square().flatten(1).sum(1)
-        for k, (z, _) in enumerate(self._layers(x)):
+        for k, z in enumerate(self._layers(x)):
             counted = self._counted(k, x) * z
             value = value + counted.sum((-2, -1)) @ self.readout[k]
             value = value + (counted * z).sum((-2, -1)) @ self.square[k] / 2
@@ -152,39 +151,45 @@ class ICNN(nn.Module):
         """f(x) = grad psi(x), (B, inputs, H, W) to the same.
 
         The chain rule is written out: it needs no graph, and its own derivatives are those of convolutions,
-        where twice differentiated convolutions are slow.
+        where twice differentiated convolutions are slow. Without a graph, items take the memory of one.
         """
+        if len(x) > 1 and x[0, 0].numel() >= LARGE and not torch.is_grad_enabled():
+            return torch.cat([self(item[None]) for item in x])
         total: torch.Tensor | float = 0.0
-        slope: torch.Tensor | None = None  # of psi by what enters z
+        slope: torch.Tensor | None = None  # of psi by what enters g
         layers = self._layers(x)
-        for k in reversed(range(len(layers))):
-            z, entered = layers[k]
-            upon = self._counted(k, x) * torch.addcmul(_each(self.readout[k]), _each(self.square[k]), z)
+        for k in reversed(range(len(self.widths))):
+            z = layers.pop()
+            upon = torch.addcmul(_each(self.readout[k]), _each(self.square[k]), z) * self._counted(k, x)
             if slope is not None:
                 stride, pad = self.strides[k + 1], self.kernel // 2
-                back = F.conv_transpose2d(
-                    slope, self.along[k].weight, stride=stride, output_padding=stride - 1
-                )
-                upon = upon + fold(back, pad, pad, pad)
-            slope = upon * torch.sigmoid(entered) * (entered > FLAT)
+                weight = self.along[k].weight
+                back = F.conv_transpose2d(slope, weight, stride=stride, output_padding=stride - 1)
+                upon += fold(back, pad, pad, pad)
+            rest = (-self.sharpness * z).exp_()
+            slope = torch.addcmul(upon, upon, rest, value=-1)  # g' = 1 - exp(-beta g)
+            del z, upon, rest
             pad = self.direct[k].kernel_size[0] // 2 * self.blocks[k]
             back = F.pixel_shuffle(F.conv_transpose2d(slope, self.direct[k].weight), self.blocks[k])
             total = total + fold(back, pad, pad, pad)
         assert isinstance(total, torch.Tensor)
         return self.convexity * x + fold(total, 0, *self._missing(x))
 
-    def _layers(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """z_k = g(t) and beta t of all layers."""
+    def _layers(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """z_k of all layers."""
         whole = mirrored(x, 0, *self._missing(x))
-        layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # Where g is below rounding it is constant and its slope 0. Slopes would be subnormal numbers there,
+        # which processors compute with ten times as slowly.
+        flat = math.log(torch.finfo(x.dtype).eps / 64)
+        layers: list[torch.Tensor] = []
         for k, direct in enumerate(self.direct):
             pad = direct.kernel_size[0] // 2 * self.blocks[k]
             entered = direct(F.pixel_unshuffle(mirrored(whole, pad, pad, pad), self.blocks[k]))
             if k:
                 pad = self.kernel // 2
-                entered = entered + self.along[k - 1](mirrored(layers[-1][0], pad, pad, pad))
-            entered = (self.sharpness * entered).clamp_min(FLAT)
-            layers.append((F.softplus(entered) / self.sharpness, entered))
+                entered += self.along[k - 1](mirrored(layers[-1], pad, pad, pad))
+            entered = entered.mul_(self.sharpness).clamp_min_(flat)
+            layers.append(F.softplus(entered).div_(self.sharpness))
         return layers
 
     def _missing(self, x: torch.Tensor) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.networks.icnn import FLAT, ICNN
+from imagereg.networks.icnn import ICNN
 from imagereg.networks.inversion import prior_value, value_at
 from imagereg.networks.mirrored import fold, mirrored
 from imagereg.priors.learned_proximal import ExplicitPrior, LearnedProximal, LearnedProximalPrior
@@ -98,9 +98,9 @@ def test_folding_is_the_adjoint_of_mirroring(more: tuple[int, int, int]) -> None
 
 def test_slopes_are_nought_or_far_from_subnormal() -> None:
     f = ICNN().requires_grad_(False)
-    for _, entered in f._layers(images(1, 1, 24, 24).float()):
-        slope = torch.sigmoid(entered) * (entered > FLAT)
-        assert float(slope[slope > 0].min()) > 1e-9
+    for z in f._layers(images(1, 1, 24, 24).float()):
+        slope = 1 - (-f.sharpness * z).exp()
+        assert float(slope[slope > 0].min()) > 1e-8
         assert bool((slope == 0).any())
 
 
