@@ -3,7 +3,8 @@
     python benchmarks/train_lpn.py NAME [--steps 5500] [--start NAME] [--out data/weights] [--work FOLDER]
 
 lpn_natural_05, lpn_natural_10   photographs inside scikit-image's package; noise 0.05 and 0.10 of the range.
-lpn_ct_05                        the same, generated phantoms and eight clinical slices (IMAGEREG_SHARED), noise 0.05.
+lpn_ct_05                        the same, generated phantoms and eight clinical slices (IMAGEREG_SHARED);
+                                 noise 0.05.
 
 With `--work` what is done is kept there and gone on from.
 """

@@ -92,10 +92,10 @@ right.legend()
 figure.tight_layout()
 
 # %% [markdown]
-# A faint line is taken for noise and flattened. From a contrast of about 0.25, five times the noise that
-# the network was trained for, it is believed and passes whole. An edge has many pixels that speak for it
-# and passes earlier; a single dot is not believed even at 0.45. On the right is what each costs. Total
-# variation would go on taking off the same amount of contrast for ever.
+# A faint line is taken for noise and flattened. From a contrast of about 0.15, three times the noise that
+# the network was trained for, it is believed and passes almost whole. An edge has many pixels that speak
+# for it and passes earlier; a single dot begins to be believed at 0.4. On the right is what each costs.
+# Total variation would go on taking off the same amount of contrast for ever.
 #
 # ## As the prior of another problem
 #
@@ -114,8 +114,8 @@ tv = ir.reconstruct(blurred, "tv")
 ir.show({"sharp": crop, "blurred": blurred.data, "TV": tv, "lpn": learned}, truth=crop)
 
 # %% [markdown]
-# It is about as good here as total variation at its best, and there was nothing to tune: the weight of
-# the prior comes from the noise. The notes say so, and what is proven about the iteration and what is
+# It is better here than total variation, and there was nothing to tune: the weight of the prior comes from
+# the noise. The notes say so, and what is proven about the iteration and what is
 # not:
 
 # %%
@@ -125,10 +125,10 @@ for note in learned.state.notes[1:]:
 # %%
 assert psnr(denoised, clean) > psnr(noisy, clean) + 3
 assert values["denoised"] < values["clean"] < values["noise 0.02"] < values["noise 0.05"]
-assert values["pixels shuffled"] > 3 * values["noise 0.05"]
+assert values["pixels shuffled"] > 2 * values["noise 0.05"]
 assert kept["a line"][-1] > 0.8 * contrasts[-1] and kept["a dot"][10] < 0.3 * contrasts[10]
 assert psnr(learned.image, crop) > psnr(blurred.data, crop) + 2
-assert psnr(learned.image, crop) > psnr(tv.image, crop) - 0.5
+assert psnr(learned.image, crop) > psnr(tv.image, crop) + 0.3
 
 # %% [markdown]
 # ## Exercise

@@ -38,8 +38,10 @@ class NoiseKind:
     offset: float = 0.0
 
 
-def noise_kind(image: torch.Tensor, *, kind: Kind | None = None) -> NoiseKind:
-    """Kind and rough level of an image's noise, from its flattest tiles.
+def noise_kind(
+    image: torch.Tensor, *, kind: Kind | None = None, clean: torch.Tensor | None = None
+) -> NoiseKind:
+    """Kind and rough level of an image's noise, from its flattest tiles, or from what a denoiser took away.
 
     Tiles are sorted into bins by their mean; in each bin the lower quartile of their variances, by the finest
     diagonal Haar details, stands for the noise. Two laws are fitted to variance over mean: phi mean^r, with
@@ -50,6 +52,7 @@ def noise_kind(image: torch.Tensor, *, kind: Kind | None = None) -> NoiseKind:
     ----------
     image : (B, C, H, W), at least 64 x 64, in any unit.
     kind : when known, the level alone is measured.
+    clean : the denoised image, (B, C, H, W).
 
     Raises
     ------
@@ -66,7 +69,8 @@ def noise_kind(image: torch.Tensor, *, kind: Kind | None = None) -> NoiseKind:
             f"an image of {tuple(image.shape[-2:])} pixels is too small to tell its noise; "
             "give a noise model."
         )
-    mean, variance = _curve(image.detach().double().reshape(-1, 1, *image.shape[-2:]))
+    noisy = image.detach().double().reshape(-1, 1, *image.shape[-2:])
+    mean, variance = _curve(noisy) if clean is None else _residual(noisy, clean.detach().double())
     typical = float(variance.median())
     positive = (mean > 0) & (variance > 0)
     if int(positive.sum()) < 3 or typical <= 0:
@@ -97,28 +101,6 @@ def noise_kind(image: torch.Tensor, *, kind: Kind | None = None) -> NoiseKind:
     return NoiseKind(power, scale, kind, math.sqrt(dispersion) if whole == 0 else 1 / dispersion)
 
 
-def kind_of_residual(image: torch.Tensor, clean: torch.Tensor) -> tuple[Kind, float]:
-    """Kind of an image's noise, and the power r of its variance phi mean^r, once the image was denoised.
-
-    What a denoiser takes away is mostly noise wherever it is, where tiles that are flat may be few and dark.
-    Its mean square is fitted over the clean grey value in bins of equally many pixels.
-
-    Parameters
-    ----------
-    image, clean : (B, C, H, W).
-    """
-    grey, residual = clean.detach().double().flatten(), (image - clean).detach().double().flatten().square()
-    parts = grey.argsort().tensor_split(BINS)
-    mean = torch.stack([grey[part].median() for part in parts])
-    variance = torch.stack([residual[part].mean() for part in parts])
-    positive = (mean > 0) & (variance > 0)
-    if int(positive.sum()) < 3 or float((image < 0).double().mean()) > 1e-3:
-        return "gaussian", 0.0
-    x, y = mean[positive].log(), variance[positive].log()
-    power = float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum().clamp_min(1e-12))
-    return ("gaussian" if power < 0.5 else "poisson" if power < 1.5 else "gamma"), power
-
-
 def _affine(mean: torch.Tensor, variance: torch.Tensor) -> tuple[float, float, float]:
     """a and b of variance = a (mean - b) with the least relative error, and its mean squared log error."""
     columns = torch.stack((mean, torch.ones_like(mean)), 1) / variance[:, None]
@@ -127,6 +109,15 @@ def _affine(mean: torch.Tensor, variance: torch.Tensor) -> tuple[float, float, f
     if not slope > 0 or float(fitted.min()) <= 0:
         return slope, 0.0, math.inf
     return slope, -height / slope, float((fitted / variance).log().square().mean())
+
+
+def _residual(image: torch.Tensor, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Median of the clean image and mean square of the residual in bins of equally many pixels."""
+    grey, square = clean.flatten(), (image - clean.reshape(image.shape)).flatten().square()
+    parts = grey.argsort().tensor_split(BINS)
+    return torch.stack([grey[part].median() for part in parts]), torch.stack(
+        [square[part].mean() for part in parts]
+    )
 
 
 def _curve(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

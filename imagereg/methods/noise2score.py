@@ -127,22 +127,20 @@ class Noise2Score(SelfSupervised):
         return network, (f"Weights {card.name}, trained on {card.data}. Licence: {card.licence}",)
 
     def _looked_again(self, known: KnownNoise, data: torch.Tensor, network: Any) -> KnownNoise:
-        """The noise whose kind was told from flat tiles, told from what the network takes away for it.
-
-        An offset comes from another law than that of powers, and stays.
-        """
-        from imagereg.choose.noise_kind import kind_of_residual, noise_kind
+        """The noise whose kind was told from flat tiles, told from what the network takes away for it."""
+        from imagereg.choose.noise_kind import noise_kind
         from imagereg.priors.stabilised import for_noise
 
-        if network is None or not known.told or known.certain or known.offset:
+        if network is None or not known.told or known.certain:
             return known
-        domain, lifted = for_noise(known.kind, data, level=known.level)
-        kind, power = kind_of_residual(data, Tweedie(known, domain, network).image(lifted))
-        if kind == known.kind:
+        domain, lifted = for_noise(known.kind, data, level=known.level, offset=known.offset)
+        first = Tweedie(known, domain, network).image(lifted) + known.offset
+        again = noise_kind(data, clean=first)
+        if again.kind == known.kind:
             return known
-        found = noise_kind(data, kind=kind)
-        how = f"Noise: {kind}, told from a first denoising (variance grows as grey^{power:.2f})."
-        return KnownNoise(kind, found.level, False, how, found.offset, told=True)
+        found = noise_kind(data, kind=again.kind)
+        how = f"Noise: {again.kind}, told from a first denoising (variance grows as grey^{again.power:.2f})."
+        return KnownNoise(again.kind, found.level, False, how, found.offset, told=True)
 
     def _train(
         self,

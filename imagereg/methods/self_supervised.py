@@ -91,9 +91,7 @@ class SelfSupervised(Method):
         level, how = self.level or found.level, f"Noise: {found.kind}, {told}"
         if found.offset:
             how += f", with an offset of {found.offset:.4g}"
-        return KnownNoise(
-            found.kind, level, bool(self.level), how + ".", found.offset, told=wanted is None
-        )
+        return KnownNoise(found.kind, level, bool(self.level), how + ".", found.offset, told=wanted is None)
 
     def noise_model(self, kind: str, level: float) -> Any:
         """The noise model of a kind and level."""

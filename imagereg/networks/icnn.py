@@ -219,5 +219,5 @@ def _cosines(shape: Sequence[int]) -> torch.Tensor:
 
     size = math.prod(shape)
     waves = dctn(np.eye(size).reshape(size, *shape), axes=(1, 2, 3), norm="ortho").reshape(size, size).T
-    frequency = sum(np.indices(shape)).ravel()
+    frequency = np.indices(shape).sum(0).ravel()
     return torch.from_numpy(waves[np.argsort(frequency, kind="stable")].reshape(size, *shape)).float()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from imagereg.choose.noise_kind import kind_of_residual, noise_kind
+from imagereg.choose.noise_kind import noise_kind
 from imagereg.errors import UsageError
 from imagereg.physics.noise import GammaNoise, GaussianNoise, PoissonNoise
 from imagereg.priors.stabilised import SquareRoot, for_noise
@@ -129,9 +129,9 @@ def test_the_kind_of_noise_is_told_from_the_image(noise: PoissonNoise, kind: str
         assert found.kind == kind
         times = {"gaussian": scale, "poisson": scale, "gamma": 1.0}[kind]
         assert found.level == pytest.approx(level * times, rel=0.12)
-        said, power = kind_of_residual(scale * noise.sample(clean, seed=2), scale * clean)
-        assert said == kind
-        assert power == pytest.approx({"gaussian": 0, "poisson": 1, "gamma": 2}[kind], abs=0.1)
+        again = noise_kind(scale * noise.sample(clean, seed=2), clean=scale * clean)
+        assert again.kind == kind
+        assert again.power == pytest.approx({"gaussian": 0, "poisson": 1, "gamma": 2}[kind], abs=0.1)
     pedestal = noise_kind(3.0 + PoissonNoise(0.02).sample(clean, seed=3))
     assert pedestal.kind == "poisson"
     assert pedestal.offset == pytest.approx(3.0, abs=0.03)
