@@ -97,8 +97,7 @@ def main() -> None:
             data = f"{data}; before that on {begun.data}"
     task = LearnedProximal(network, pictures, held, sigma=sigma, contrast=given.contrast)
     # Weights that are near already must not be thrown off by large steps.
-    rate = 5e-4 if given.start else 1.5e-3
-    plan = stages(given.steps, batch=given.batch, rate=rate, later=min(rate, 5e-4))
+    plan = stages(given.steps, batch=given.batch, **({"rate": 5e-4} if given.start else {}))
     began = time.perf_counter()
     for state in train_learned_proximal(task, plan, folder=given.work and given.work / given.name):
         if state.iteration % 100 == 0 or state.finished:

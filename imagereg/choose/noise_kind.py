@@ -115,9 +115,8 @@ def _residual(image: torch.Tensor, clean: torch.Tensor) -> tuple[torch.Tensor, t
     """Median of the clean image and mean square of the residual in bins of equally many pixels."""
     grey, square = clean.flatten(), (image - clean.reshape(image.shape)).flatten().square()
     parts = grey.argsort().tensor_split(BINS)
-    return torch.stack([grey[part].median() for part in parts]), torch.stack(
-        [square[part].mean() for part in parts]
-    )
+    mean = torch.stack([grey[part].median() for part in parts])
+    return mean, torch.stack([square[part].mean() for part in parts])
 
 
 def _curve(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

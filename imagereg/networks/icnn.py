@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
 from torch import nn
 
 from imagereg.errors import UsageError
-from imagereg.networks.mirrored import fold, mirrored
+from imagereg.networks.edges import fold, widened
 
 THRESHOLD = 0.05
 """Grey values below which the network takes coefficients for noise before it is trained."""
@@ -169,7 +169,7 @@ class ICNN(nn.Module):
             rest = (-self.sharpness * z).exp_()
             slope = torch.addcmul(upon, upon, rest, value=-1)  # g' = 1 - exp(-beta g)
             del z, upon, rest
-            pad = self.direct[k].kernel_size[0] // 2 * self.blocks[k]
+            pad = self._around(k)
             back = F.pixel_shuffle(F.conv_transpose2d(slope, self.direct[k].weight), self.blocks[k])
             total = total + fold(back, pad, pad, pad)
         assert isinstance(total, torch.Tensor)
@@ -177,20 +177,24 @@ class ICNN(nn.Module):
 
     def _layers(self, x: torch.Tensor) -> list[torch.Tensor]:
         """z_k of all layers."""
-        whole = mirrored(x, 0, *self._missing(x))
+        whole = widened(x, 0, *self._missing(x))
         # Where g is below rounding it is constant and its slope 0. Slopes would be subnormal numbers there,
         # which processors compute with ten times as slowly.
         flat = math.log(torch.finfo(x.dtype).eps / 64)
         layers: list[torch.Tensor] = []
         for k, direct in enumerate(self.direct):
-            pad = direct.kernel_size[0] // 2 * self.blocks[k]
-            entered = direct(F.pixel_unshuffle(mirrored(whole, pad, pad, pad), self.blocks[k]))
+            pad = self._around(k)
+            entered = direct(F.pixel_unshuffle(widened(whole, pad, pad, pad), self.blocks[k]))
             if k:
                 pad = self.kernel // 2
-                entered += self.along[k - 1](mirrored(layers[-1], pad, pad, pad))
+                entered += self.along[k - 1](widened(layers[-1], pad, pad, pad))
             entered = entered.mul_(self.sharpness).clamp_min_(flat)
             layers.append(F.softplus(entered).div_(self.sharpness))
         return layers
+
+    def _around(self, k: int) -> int:
+        """Pixels beyond the edges that H_k sees."""
+        return (self.kernel if k else self.first) // 2 * self.blocks[k]
 
     def _missing(self, x: torch.Tensor) -> tuple[int, int]:
         """Rows and columns to the next multiple of all strides."""

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from imagereg.errors import UsageError
+from imagereg.networks.edges import fold, widened
 from imagereg.networks.icnn import ICNN
 from imagereg.networks.inversion import prior_value, value_at
-from imagereg.networks.mirrored import fold, mirrored
 from imagereg.priors.learned_proximal import ExplicitPrior, LearnedProximal, LearnedProximalPrior
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -87,9 +87,9 @@ def test_without_thresholds_all_windows_add_up_to_the_image_up_to_its_edges(size
 
 
 @pytest.mark.parametrize("more", [(2, 0, 0), (0, 3, 1), (7, 9, 4)])
-def test_folding_is_the_adjoint_of_mirroring(more: tuple[int, int, int]) -> None:
+def test_folding_is_the_adjoint_of_widening(more: tuple[int, int, int]) -> None:
     x = images(2, 1, 3, 5) - 0.5
-    wide = mirrored(x, *more)
+    wide = widened(x, *more)
     y = images(*wide.shape, seed=7) - 0.5
     assert float((wide * y).sum()) == pytest.approx(float((x * fold(y, *more)).sum()), rel=1e-12)
     edge = numpy.pad(x.numpy(), ((0, 0), (0, 0), more[:2], (more[0], more[2])), mode="symmetric")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 
-def mirrored(x: torch.Tensor, before: int, rows: int, columns: int) -> torch.Tensor:
+def widened(x: torch.Tensor, before: int, rows: int, columns: int) -> torch.Tensor:
     """x with `before` pixels more above and to the left, `rows` more below and `columns` to the right.
 
-    The edge pixel is repeated: ... x_1 x_0 | x_0 x_1 ... So windows of equal size around all pixels of an
-    image hold each pixel equally often, those at the edges too.
+    The edge pixel is repeated, ... x_1 x_0 | x_0 x_1 ..., as it is not by `imagereg.networks.unet.mirrored`.
+    So windows of equal size around all pixels of an image hold each pixel equally often, those at the edges
+    too.
 
     Parameters
     ----------
@@ -19,7 +20,7 @@ def mirrored(x: torch.Tensor, before: int, rows: int, columns: int) -> torch.Ten
 
 
 def fold(y: torch.Tensor, before: int, rows: int, columns: int) -> torch.Tensor:
-    """The adjoint of `mirrored`: what lies beyond the edges is added to the pixels that it mirrors."""
+    """The adjoint of `widened`: what lies beyond the edges is added to the pixels that it mirrors."""
     return _shorter(_shorter(y, before, columns, -1), before, rows, -2)
 
 
