@@ -223,8 +223,8 @@ def foe(name: str, folder: Path, budget: float) -> dict[str, Any]:
 def export(name: str, folder: Path) -> None:
     """The filters of a run as the preset that the package ships."""
     from imagereg.choose.learn import field_of_experts
-    from imagereg.execution.learning import write_preset
-    from imagereg.solvers.base import State
+    from imagereg.services.learning import write_preset
+    from imagereg.solvers.state import State
 
     clean, noisy = training(64)
     result = json.loads((folder / f"foe_{name}.json").read_text())

@@ -94,7 +94,7 @@ class Bench:
 
 
 def _warm() -> None:
-    import imagereg.execution.local
+    import imagereg.running.local
     import imagereg.solvers.pdhg  # noqa: F401
 
 

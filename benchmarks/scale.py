@@ -207,9 +207,9 @@ def weak_scaling(folder: Path, scan: Path, each: int = 4) -> dict[str, dict[str,
     """Slabs in proportion to the workers of a Dask cluster, and the time of empty tasks."""
     from distributed import Client, LocalCluster
 
-    from imagereg.execution.cluster import DaskCluster
-    from imagereg.execution.spread import run_spread
     from imagereg.recipe import Recipe
+    from imagereg.running.cluster import DaskCluster
+    from imagereg.running.run_on_workers import run_spread
 
     rows = {}
     for workers in (1, 2, 4):
@@ -240,9 +240,9 @@ def weak_scaling(folder: Path, scan: Path, each: int = 4) -> dict[str, dict[str,
 
 def beside_rows(folder: Path, scan: Path, rows: int = 32) -> float:
     """Seconds that a slab costs a worker beside its rows: a third of what four slabs take longer than one."""
-    from imagereg.execution.reports import InProcess
-    from imagereg.execution.spread import run_spread
     from imagereg.recipe import Recipe
+    from imagereg.running.reports import InProcess
+    from imagereg.running.run_on_workers import run_spread
 
     def seconds(slab: int) -> float:
         out = folder / "beside"
@@ -264,7 +264,7 @@ def beside_rows(folder: Path, scan: Path, rows: int = 32) -> float:
 def _warm() -> None:
     import deepinv  # noqa: F401
 
-    import imagereg.execution.local  # noqa: F401
+    import imagereg.running.local  # noqa: F401
 
 
 def _nothing(number: int) -> int:

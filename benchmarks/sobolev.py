@@ -30,11 +30,12 @@ from imagereg.fidelities.noise_spectrum import fit_order
 from imagereg.fidelities.sobolev import Sobolev
 from imagereg.physics import blur, gaussian_kernel, identity
 from imagereg.priors.tv import TV
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.fourier_admm import FourierADMM, tikhonov
 from imagereg.solvers.gradient_descent import GradientDescent
 from imagereg.solvers.lbfgs import LBFGS
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import State
 
 ROOT = Path(__file__).resolve().parents[1]
 PAUSED = Path(tempfile.gettempdir()) / "imagereg-sobolev"

@@ -37,7 +37,7 @@ from rich.table import Table
 
 import imagereg as ir
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.methods.scaling import measure
+from imagereg.methods.support.scaling import measure
 from imagereg.priors.tv import TV
 from imagereg.solvers.base import iterate
 from imagereg.solvers.fista import FISTA

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
     from imagereg.uncertainty.spread import Interval, Spread
 
 

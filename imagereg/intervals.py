@@ -12,7 +12,7 @@ from imagereg.recipe import Uncertainty
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
     from imagereg.uncertainty.calibration import Calibration
     from imagereg.uncertainty.spread import Spread
 

@@ -18,7 +18,7 @@ import imagereg
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 _PACKAGES = ("numpy", "scipy", "torch", "deepinv", "astra-toolbox", "numba", "scikit-image", "zarr", "h5py")
 

@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError
-from imagereg.methods.base import Method, Parameters, brought, explain
+from imagereg.methods.base import Method
 from imagereg.methods.registry import method as find_method
 from imagereg.methods.registry import methods
+from imagereg.parameters import Parameters, brought, explain
 from imagereg.presets import is_path, load_preset
 
 
@@ -250,7 +251,7 @@ class Recipe(Parameters):
     def with_values(self, assignments: Mapping[str, Any]) -> Self:
         """The same recipe with values set by dotted key; a key without a dot is a parameter of the method.
 
-        Parameters of the method bring what they count with only (see `imagereg.methods.base.parameter`).
+        Parameters of the method bring what they count with only (see `imagereg.parameters.parameter`).
         `{"strength": 0.02, "execution.seed": 3, "method.iterations": 50, "preprocess.rings.size": 31}`.
         """
         from imagereg.preprocessing import step_name

@@ -12,7 +12,7 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.physics.certificate import Certificate

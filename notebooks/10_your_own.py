@@ -23,13 +23,15 @@ import torch
 
 import imagereg as ir
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.methods.base import Method, parameter
+from imagereg.methods.base import Method
 from imagereg.metrics import psnr
+from imagereg.parameters import parameter
 from imagereg.priors.base import Functional, Prior
 from imagereg.priors.gradient import Gradient
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.pdhg import PDHG
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import State
 from imagereg.testing import LawBroken, check_functional, check_method, check_physics, check_prior
 
 

@@ -22,10 +22,10 @@ import numpy as np
 import tifffile
 
 import imagereg as ir
-from imagereg.execution.campaign import run_all, write_sheet, write_table
-from imagereg.execution.jobs import batch_jobs, sweep_jobs
-from imagereg.execution.local import run
-from imagereg.execution.reports import InProcess
+from imagereg.running.campaign import run_all, write_sheet, write_table
+from imagereg.running.jobs import batch_jobs, sweep_jobs
+from imagereg.running.local import run
+from imagereg.running.reports import InProcess
 from imagereg.simulation import write_raw_scan
 
 folder = Path("scans").resolve()
@@ -95,7 +95,7 @@ ir.show({job.name: tifffile.imread(job.folder / "image.tif") for job in jobs}, t
 # %%
 from distributed import LocalCluster
 
-from imagereg.execution.cluster import DaskCluster
+from imagereg.running.cluster import DaskCluster
 
 batch = Path("batch").resolve()
 jobs = batch_jobs(folder, recipe, batch, pattern="*.h5")

@@ -20,7 +20,7 @@ from imagereg.choose.search import corner, minimum, root
 from imagereg.choose.sure import SURE
 from imagereg.choose.truth import Truth
 from imagereg.errors import UsageError, did_you_mean
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -6,11 +6,11 @@ import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from imagereg.choose.noise_level import noise_level
 from imagereg.choose.rule import Rule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.noise.level import noise_level
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

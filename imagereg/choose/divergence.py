@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imagereg.choose.noise_level import NoiseLevel, noise_level
 from imagereg.choose.runs import Outcome, Runs
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.noise.level import NoiseLevel, noise_level
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -10,7 +10,7 @@ from imagereg.choose.divergence import Divergence
 from imagereg.choose.rule import Rule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -11,7 +11,7 @@ import torch
 from imagereg.choose.rule import Rule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -12,7 +12,7 @@ import torch
 
 from imagereg.choose.bilevel import LowerLevel, UpperLevel
 from imagereg.choose.hypergradient import Linearisation, solve_adjoint, solve_lower
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 
 @dataclass(frozen=True)

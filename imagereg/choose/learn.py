@@ -17,7 +17,7 @@ from imagereg.choose.maid import MAID
 from imagereg.choose.smoothed_tv import SmoothedSpaceVariantTV, SmoothedTV
 from imagereg.errors import UsageError, did_you_mean
 from imagereg.priors.weights import grey_range
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ def iterate_learning(
 
 
 def _span(images: torch.Tensor) -> float:
-    """Mean range of grey values as `imagereg.methods.scaling` takes it, to which strengths are relative."""
+    """Mean range of grey values, to which strengths are relative (`imagereg.methods.support.scaling`)."""
     return float(grey_range(images, tail=5e-3).mean())
 
 

@@ -11,7 +11,7 @@ import torch
 
 from imagereg.choose.bilevel import LowerLevel, UpperLevel
 from imagereg.choose.hypergradient import Hypergradient, Lipschitz, hypergradient, solve_lower
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 
 from imagereg.choose.runs import Runs
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

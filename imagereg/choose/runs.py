@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from imagereg.choose.rule import Rule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

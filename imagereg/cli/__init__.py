@@ -9,7 +9,7 @@ import traceback
 
 from imagereg.cli.app import app
 from imagereg.errors import ImageregError
-from imagereg.execution.own_process import own_process
+from imagereg.running.configure_process import own_process
 
 CANCELLED = 130
 

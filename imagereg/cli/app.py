@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import imagereg
-from imagereg.cli import calibrate, choose, demo, look, make, many, run, train
+from imagereg.cli import calibrate, campaigns, choose, demo, inspect, make, run, train
 
 app = typer.Typer(
     name="imagereg",
@@ -40,17 +40,17 @@ ANY_FLAG = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("init")(make.init)
 app.command("check", context_settings=ANY_FLAG)(run.check)
 app.command("run", context_settings=ANY_FLAG)(run.run)
-app.command("batch")(many.batch)
-app.command("sweep", context_settings=ANY_FLAG)(many.sweep)
+app.command("batch")(campaigns.batch)
+app.command("sweep", context_settings=ANY_FLAG)(campaigns.sweep)
 app.command("choose", context_settings=ANY_FLAG)(choose.choose)
 app.command("learn")(choose.learn)
 app.command("calibrate")(calibrate.calibrate)
 app.command("train")(train.train)
 app.command("models")(train.models)
-app.command("center")(look.center)
-app.command("info")(look.info)
-app.command("list")(look.list_things)
+app.command("center")(inspect.center)
+app.command("info")(inspect.info)
+app.command("list")(inspect.list_things)
 app.command("schema")(make.schema)
-app.command("compare")(look.compare)
-app.command("doctor")(look.doctor)
+app.command("compare")(inspect.compare)
+app.command("doctor")(inspect.doctor)
 app.command("demo")(demo.demo)

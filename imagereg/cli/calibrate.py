@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagereg.cli.many import follow_jobs
+from imagereg.cli.campaigns import follow_jobs
 from imagereg.cli.options import (
     ClusterOption,
     JsonOption,
@@ -94,8 +94,8 @@ def calibrate(
             "calibrate: --shifted goes with pairs, has its own rule and gives no guarantee; leave out "
             "--guarantee and --held-out."
         )
-    from imagereg.execution.calibrating import prepared
     from imagereg.recipe import Recipe
+    from imagereg.services.calibrating import prepared
 
     chosen = Recipe.load(recipe)
     if settings:
@@ -104,10 +104,10 @@ def calibrate(
     if held_out:
         _held_out(chosen, folds, used, output, json)
         return
-    from imagereg.execution.calibrating import calibrate as calibrate_on
-    from imagereg.execution.calibrating import pair_jobs, write_calibration
-    from imagereg.execution.campaign import run_all
-    from imagereg.execution.pairs import find_alone, find_pairs, generate_pairs
+    from imagereg.running.campaign import run_all
+    from imagereg.services.calibrating import calibrate as calibrate_on
+    from imagereg.services.calibrating import pair_jobs, write_calibration
+    from imagereg.services.pairs import find_alone, find_pairs, generate_pairs
     from imagereg.uncertainty.conformal import refuse_few
     from imagereg.uncertainty.covariate_shift import FEATURES, refuse_few_scores
 
@@ -161,7 +161,7 @@ def calibrate(
 
 
 def _held_out(recipe: Recipe, folds: int, used: int, output: Path, json: bool) -> None:
-    from imagereg.execution.calibrating import held_out, write_held_out
+    from imagereg.services.calibrating import held_out, write_held_out
 
     began, shown, last = time.perf_counter(), 0.0, None
     for last in held_out(recipe, folds=folds, used=used):

@@ -63,7 +63,7 @@ def choose(
     Parameters of the method may be given as flags: imagereg choose scan.h5 --method tv --iterations 200
     """
     folder = output or Path("choice")
-    from imagereg.execution.choosing import (
+    from imagereg.services.choosing import (
         choose_for,
         default_rule,
         part_of,
@@ -167,7 +167,7 @@ def learn(
         raise UsageError(f"{output}: a preset ends with .yaml.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists; choose another name with -o, or allow it with --overwrite.")
-    from imagereg.execution.learning import learn_from, read_pairs, write_preset
+    from imagereg.services.learning import learn_from, read_pairs, write_preset
 
     noisy, clean, names = read_pairs(pairs, crop=crop)
     began, shown = time.perf_counter(), -1.0

@@ -29,10 +29,10 @@ def demo(
     import numpy as np
 
     from imagereg.cli.display import follow
-    from imagereg.execution.local import run
     from imagereg.metrics import psnr
     from imagereg.preview import write_panels
     from imagereg.recipe import Recipe
+    from imagereg.running.local import run
     from imagereg.simulation import write_raw_scan
 
     folder.mkdir(parents=True, exist_ok=True)

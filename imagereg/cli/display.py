@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imagereg.execution.events import Event
+    from imagereg.running.events import Event
 
 
 def follow(events: Iterable[Event], *, as_json: bool = False, quiet: bool = False) -> Event:

@@ -22,8 +22,8 @@ class Row(NamedTuple):
 
 def examine() -> list[Row]:
     """Python, packages, processors, memory, disk, GPU and display of this machine."""
-    from imagereg.execution.plan import total_memory
     from imagereg.provenance import versions
+    from imagereg.running.plan import total_memory
 
     rows = [Row(name, version, True) for name, version in versions().items()]
     rows.append(Row("processor cores", str(usable_cores()), True))

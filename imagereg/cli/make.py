@@ -37,7 +37,7 @@ def init(
         folder=folder,
     )
     from imagereg.cli.commented import commented
-    from imagereg.execution.ledger import write_beside
+    from imagereg.running.ledger import write_beside
 
     text = commented(recipe)
     write_beside(output, lambda stream: stream.write(text.encode()))
@@ -58,7 +58,7 @@ def schema(
     if output is None:
         typer.echo(text)
         return
-    from imagereg.execution.ledger import write_beside
+    from imagereg.running.ledger import write_beside
 
     write_beside(output, lambda stream: stream.write(text.encode()))
     typer.echo(f"{output} written")

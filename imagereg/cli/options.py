@@ -11,9 +11,9 @@ import typer
 from imagereg.errors import UsageError
 
 if TYPE_CHECKING:
-    from imagereg.execution.reports import Executor
     from imagereg.measurement import Measurement
     from imagereg.recipe import Recipe
+    from imagereg.running.reports import Executor
 
 SourceArgument = Annotated[Path, typer.Argument(help="A recipe (.yaml), or a data file or folder.")]
 DataArgument = Annotated[Path, typer.Argument(help="A data file or folder.")]
@@ -199,24 +199,24 @@ def executor_of(
     UsageError
         When the options do not go together.
     """
-    from imagereg.execution.reports import InProcess
+    from imagereg.running.reports import InProcess
 
     needs = assignments(resource, flag="--resource")
     if cluster is not None:
-        from imagereg.execution.queues import QueueCluster
+        from imagereg.running.queues import QueueCluster
 
         if scheduler is not None:
             raise UsageError("--cluster starts a scheduler of its own; give that or --scheduler.")
         return QueueCluster(cluster, workers, needs)
     if scheduler is not None:
-        from imagereg.execution.cluster import DaskCluster
+        from imagereg.running.cluster import DaskCluster
 
         return DaskCluster(scheduler, needs)
     if needs:
         raise UsageError("--resource is what a Dask worker has; give a --scheduler or --cluster with it.")
     if workers == 1:
         return InProcess()
-    from imagereg.execution.processes import Processes
+    from imagereg.running.processes import Processes
 
     return Processes(workers)
 

@@ -81,8 +81,8 @@ def run(
         folder=output,
     )
     from imagereg.cli.display import follow
-    from imagereg.execution.ledger import FINISHED
-    from imagereg.execution.local import run as run_recipe
+    from imagereg.running.ledger import FINISHED
+    from imagereg.running.local import run as run_recipe
 
     if json:
         # Who reads the events cancels by an interrupt, which shells let their background jobs ignore.
@@ -93,7 +93,7 @@ def run(
     if workers == 1 and scheduler is None and cluster is None:
         events = run_recipe(recipe, overwrite=overwrite)
     else:
-        from imagereg.execution.spread import run_spread
+        from imagereg.running.run_on_workers import run_spread
 
         executor = executor_of(workers, scheduler, cluster, resource)
         events = run_spread(recipe, executor, overwrite=overwrite)
@@ -125,9 +125,9 @@ def check(
         rows=rows,
         views=views,
     )
-    from imagereg.execution.local import estimate
-    from imagereg.execution.setup import load
     from imagereg.preprocessing import health
+    from imagereg.running.local import estimate
+    from imagereg.running.setup import load
 
     raw = load(recipe)
     findings = [str(finding) for finding in health(raw)]

@@ -68,9 +68,9 @@ def train(
     if optimiser and optimiser not in get_args(Choice):
         raise UsageError(f"--optimiser {optimiser!r}: give muon or adam.")
     settings = assignments(setting)
-    from imagereg.execution.threads import use_threads
-    from imagereg.execution.trainable import trainable
-    from imagereg.execution.training import clear_checkpoints, make_task, run_training, write_weights
+    from imagereg.running.threads import use_threads
+    from imagereg.services.trainable import trainable
+    from imagereg.services.training import clear_checkpoints, make_task, run_training, write_weights
 
     chosen = trainable(name)
     from imagereg.training.loop import Schedule
@@ -129,7 +129,7 @@ def models(
     from dataclasses import asdict
 
     if trainable:
-        from imagereg.execution.trainable import TRAINABLE
+        from imagereg.services.trainable import TRAINABLE
 
         for one in TRAINABLE.values():
             line = {"name": one.name, "summary": one.summary, "default_data": one.default_data}

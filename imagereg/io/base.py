@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from imagereg.errors import ImageregError, InputError, UsageError, did_you_mean
+from imagereg.discovery import discover
+from imagereg.errors import InputError, UsageError, did_you_mean
 from imagereg.io.complaints import reading
 from imagereg.measurement import Measurement
 
 GROUP = "imagereg.readers"
-
-# The first whose `sniff` says yes reads the file, so what is particular comes before what is general.
-_OWN = {
-    "dxchange": "DataExchange",
-    "nxtomo": "NXtomo",
-    "mat": "Mat",
-    "zarr": "Zarr",
-    "mrc": "Mrc",
-    "dicom": "Dicom",
-    "tiff": "Tiff",
-    "npz": "Npz",
-    "picture": "Picture",
-    "hdf5": "Hdf5",
-}
 
 
 class Reader(ABC):
@@ -42,12 +27,15 @@ class Reader(ABC):
     title : the format's own name, for sentences and lists.
     suffixes : endings of file names, with their dots.
     hints : names of the hints that it takes.
+    priority : the reader with the highest looks at a file first, so that what is particular comes before what
+        is general. Ours lie between 10 and 90.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     hints: ClassVar[frozenset[str]]
+    priority: ClassVar[int] = 100
 
     @abstractmethod
     def sniff(self, path: Path) -> bool:
@@ -58,35 +46,23 @@ class Reader(ABC):
         """The measurement in `path`, its frames lazy where they may be large."""
 
 
-class ReaderClash(ImageregError):
-    """Two readers have the same name."""
-
-
 @cache
 def readers() -> Mapping[str, Reader]:
-    """Every reader by name: other packages' first, so that a format that resembles ours can be claimed.
+    """Every reader by name, in the order in which they look at a file.
 
     Raises
     ------
-    ReaderClash
+    NameClash
         When two readers have the same name; the sentence says where both come from.
     UsageError
         When an entry point is no reader.
     """
-    found: dict[str, Reader] = {}
-    classes: list[Any] = [point.load() for point in entry_points(group=GROUP)]
-    classes += [getattr(importlib.import_module(f"imagereg.io.{m}"), c) for m, c in _OWN.items()]
-    for kind in classes:
-        if not (isinstance(kind, type) and issubclass(kind, Reader) and hasattr(kind, "name")):
-            raise UsageError(f"{kind!r} of the entry points {GROUP} is no subclass of imagereg.io.Reader.")
-        if kind.name in found:
-            other = type(found[kind.name])
-            raise ReaderClash(
-                f"two readers are called {kind.name!r}: {other.__module__}.{other.__name__} and "
-                f"{kind.__module__}.{kind.__name__}; rename one of them."
-            )
-        found[kind.name] = kind()
-    return MappingProxyType(found)
+    import imagereg.io.readers as room
+
+    found = discover(room, Reader, GROUP, "readers")
+    return MappingProxyType(
+        {name: kind() for name, kind in sorted(found.items(), key=lambda item: -item[1].priority)}
+    )
 
 
 def read(path: str | Path, *, format: str | None = None, **hints: Any) -> Measurement:

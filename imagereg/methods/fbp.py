@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.base import Method, Needs
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 Window = Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"]
 
@@ -43,8 +44,8 @@ def analytic(measurement: Measurement, window: str, cutoff: float) -> Iterator[S
     import torch
 
     from imagereg.fidelities.least_squares import LeastSquares
-    from imagereg.solvers.base import State
     from imagereg.solvers.problem import Problem
+    from imagereg.solvers.state import State
 
     began = time.perf_counter()
     with torch.no_grad():

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.base import Method, Needs
 from imagereg.methods.fbp import Window, analytic
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class FDK(Method):

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from imagereg.errors import InputError, UsageError
-from imagereg.methods.base import parameter
-from imagereg.methods.variational import Variational
+from imagereg.methods.support.variational import Variational
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.methods.scaling import Scaling
+    from imagereg.methods.support.scaling import Scaling
     from imagereg.priors.base import Prior
     from imagereg.solvers.base import Solver
     from imagereg.solvers.problem import Problem
@@ -25,7 +25,7 @@ class FieldOfExperts(Variational):
     """min f(A x) + lambda sum_k w_k sum_i sqrt((c_k * x)_i^2 + v_k^2), lambda = strength c.
 
     Filters c, weights w and smoothings v are learned by `imagereg learn`; w and v scale with the image's
-    range (see `imagereg.methods.scaling`), which the file of the filters knows of its own images.
+    range (see `imagereg.methods.support.scaling`), which the file of the filters knows of its own images.
     """
 
     name: ClassVar[str] = "field_of_experts"

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from imagereg.methods.base import Method, Needs, parameter
-from imagereg.methods.pre_estimate import PHASE, Psi, pre_estimate, told
+from imagereg.methods.base import Method, Needs
+from imagereg.methods.support.pre_estimate import PHASE, Psi, pre_estimate, told
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
     from imagereg.priors.graph_laplacian import GraphLaplacian as Graph
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class GraphLaplacian(Method):
@@ -109,8 +110,8 @@ class GraphLaplacian(Method):
             guide = state.image
 
     def _solve(self, measurement: Measurement, graph: Graph, guide: torch.Tensor) -> Iterator[State]:
-        from imagereg.choose.noise_level import noise_level
-        from imagereg.methods.data_term import data_term
+        from imagereg.methods.support.data_term import data_term
+        from imagereg.noise.level import noise_level
         from imagereg.priors.power import PowerPrior
         from imagereg.priors.weights import grey_range
         from imagereg.solvers.base import iterate

@@ -6,15 +6,16 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from imagereg.methods.base import Needs, parameter
-from imagereg.methods.custom_denoiser import DenoiserMethod
-from imagereg.methods.scaling import measure
+from imagereg.methods.base import Needs
+from imagereg.methods.support.custom_denoiser import DenoiserMethod
+from imagereg.methods.support.scaling import measure
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class Langevin(DenoiserMethod):
@@ -61,12 +62,12 @@ class Langevin(DenoiserMethod):
         import torch
         from deepinv.sampling.sampling_iterators import SKRockIterator, ULAIterator
 
-        from imagereg.choose.noise_level import noise_level
         from imagereg.fidelities.least_squares import LeastSquares
+        from imagereg.noise.level import noise_level
         from imagereg.priors.denoiser import DenoiserPrior
         from imagereg.priors.denoisers import denoiser
-        from imagereg.solvers.base import State
         from imagereg.solvers.problem import Problem
+        from imagereg.solvers.state import State
         from imagereg.uncertainty.samples import Moments
 
         began, physics, data = time.perf_counter(), measurement.physics, measurement.data

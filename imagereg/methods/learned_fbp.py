@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.base import Method, Needs
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
     from imagereg.networks.store import Card
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 NOTE = (
     "The network fills in what the data do not hold from what it was trained on; compare with a method that "
@@ -60,8 +61,8 @@ class LearnedFBP(Method):
         from imagereg.fidelities.least_squares import LeastSquares
         from imagereg.networks.reconstructor import reconstruct
         from imagereg.networks.store import load_network
-        from imagereg.solvers.base import State
         from imagereg.solvers.problem import Problem
+        from imagereg.solvers.state import State
 
         began = time.perf_counter()
         network, card = load_network(self.weights, method=self.name)
@@ -88,8 +89,8 @@ def _noise(measurement: Measurement) -> torch.Tensor | None:
     """Expected norm of the noise of each item and channel, where there is a model of it."""
     if measurement.noise is None:
         return None
-    from imagereg.choose.noise_level import noise_level
     from imagereg.errors import UsageError
+    from imagereg.noise.level import noise_level
 
     try:
         return noise_level(measurement).norms(measurement.data, axes=2)

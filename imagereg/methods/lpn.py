@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import Method, Needs, parameter
-from imagereg.methods.declared import shipped_weights, white_level
-from imagereg.methods.scaling import data_noise, measure
+from imagereg.methods.base import Method, Needs
+from imagereg.methods.support.declared import shipped_weights, white_level
+from imagereg.methods.support.scaling import data_noise, measure
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.networks.store import Card
     from imagereg.priors.learned_proximal import LearnedProximalPrior
-    from imagereg.solvers.base import Solver, State
+    from imagereg.solvers.base import Solver
     from imagereg.solvers.problem import Problem
+    from imagereg.solvers.state import State
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class LearnedProximalNetwork(Method):
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step; the last one holds the prior's value and how far the steps have settled."""
-        from imagereg.methods.data_term import data_term
+        from imagereg.methods.support.data_term import data_term
         from imagereg.networks.icnn import ICNN
         from imagereg.networks.store import load_network
         from imagereg.priors.learned_proximal import LearnedProximal, LearnedProximalPrior

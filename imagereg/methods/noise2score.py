@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagereg.methods.base import parameter
-from imagereg.methods.self_supervised import KnownNoise, SelfSupervised, one_by_one
+from imagereg.methods.support.self_supervised import KnownNoise, SelfSupervised, one_by_one
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
     from imagereg.priors.stabilised import Stabilised
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 OWN_STEPS = 800
 DITHER = 0.6
@@ -74,7 +74,7 @@ class Noise2Score(SelfSupervised):
         """States of the training, where there is one, then the image."""
         from imagereg.networks.score import Turned
         from imagereg.priors.stabilised import coarse, for_noise, stable_level
-        from imagereg.solvers.base import State
+        from imagereg.solvers.state import State
 
         began = time.perf_counter()
         data = measurement.data
@@ -128,7 +128,7 @@ class Noise2Score(SelfSupervised):
 
     def _looked_again(self, known: KnownNoise, data: torch.Tensor, network: Any) -> KnownNoise:
         """The noise whose kind was told from flat tiles, told from what the network takes away for it."""
-        from imagereg.choose.noise_kind import noise_kind
+        from imagereg.noise.kind import noise_kind
         from imagereg.priors.stabilised import for_noise
 
         if network is None or not known.told or known.certain:
@@ -233,7 +233,7 @@ class Tweedie:
         The published criterion of Poisson noise takes the least gain on images of few edges; this does not.
         The variation of the image still stabilised, where dark texture is large, takes too much noise.
         """
-        from imagereg.choose.blind import sweep
+        from imagereg.noise.blind import sweep
         from imagereg.priors.stabilised import level_of, stable_level
 
         sigma = stable_level(self.known.kind, self.known.level)

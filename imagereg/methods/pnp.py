@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from imagereg.methods.base import Needs, parameter
-from imagereg.methods.custom_denoiser import DenoiserMethod
-from imagereg.methods.scaling import measure
+from imagereg.methods.base import Needs
+from imagereg.methods.support.custom_denoiser import DenoiserMethod
+from imagereg.methods.support.scaling import measure
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import Solver, State
+    from imagereg.solvers.base import Solver
+    from imagereg.solvers.state import State
 
 
 class PlugAndPlay(DenoiserMethod):
@@ -54,7 +56,7 @@ class PlugAndPlay(DenoiserMethod):
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step, from a quick reconstruction whose range becomes the denoiser's [0, 1]."""
-        from imagereg.methods.data_term import data_term
+        from imagereg.methods.support.data_term import data_term
         from imagereg.priors.denoiser import DenoiserPrior
         from imagereg.priors.denoisers import denoiser
         from imagereg.solvers.admm import ADMM

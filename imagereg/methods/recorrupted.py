@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagereg.methods.base import parameter
-from imagereg.methods.self_supervised import SelfSupervised, one_by_one
+from imagereg.methods.support.self_supervised import SelfSupervised, one_by_one
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class RecorruptedToRecorrupted(SelfSupervised):
@@ -42,7 +42,7 @@ class RecorruptedToRecorrupted(SelfSupervised):
         import torch
 
         from imagereg.priors.weights import grey_range
-        from imagereg.solvers.base import State
+        from imagereg.solvers.state import State
         from imagereg.training.loop import Schedule, train
         from imagereg.training.recorrupted import Recorrupted
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
 import imagereg.methods as room
-from imagereg.errors import ImageregError, UsageError, did_you_mean
+from imagereg.discovery import discover
+from imagereg.errors import UsageError, did_you_mean
 from imagereg.methods.base import Method
 
 GROUP = "imagereg.methods"
-
-
-class NameClash(ImageregError):
-    """Two methods have the same name."""
 
 
 @cache
@@ -29,18 +23,7 @@ def methods() -> MappingProxyType[str, type[Method]]:
     NameClash
         When two methods have the same name; the sentence says where both come from.
     """
-    found: dict[str, type[Method]] = {}
-    for module_info in pkgutil.iter_modules(room.__path__):
-        module = importlib.import_module(f"{room.__name__}.{module_info.name}")
-        for value in vars(module).values():
-            if _is_method(value) and value.__module__ == module.__name__:
-                _add(found, value)
-    for point in entry_points(group=GROUP):
-        value = point.load()
-        if not _is_method(value):
-            raise UsageError(f"entry point {point.value!r} of {GROUP} is not a subclass of Method.")
-        _add(found, value)
-    return MappingProxyType(dict(sorted(found.items())))
+    return MappingProxyType(dict(sorted(discover(room, Method, GROUP, "methods").items())))
 
 
 def method_class(name: str) -> type[Method]:
@@ -64,17 +47,3 @@ def method(name: str | Method, **parameters: Any) -> Method:
         given = {key: getattr(name, key) for key in name.model_fields_set}
         return type(name).of({**given, **parameters}, where=name.name) if parameters else name
     return method_class(name).of(parameters, where=name)
-
-
-def _is_method(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Method) and hasattr(value, "name")
-
-
-def _add(found: dict[str, type[Method]], value: type[Method]) -> None:
-    if value.name in found:
-        other = found[value.name]
-        raise NameClash(
-            f"two methods are called {value.name!r}: {other.__module__}.{other.__name__} and "
-            f"{value.__module__}.{value.__name__}; rename one of them."
-        )
-    found[value.name] = value

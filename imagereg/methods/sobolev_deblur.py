@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from imagereg.methods.base import Needs, parameter
-from imagereg.methods.sobolev import SobolevMethod
+from imagereg.methods.base import Needs
+from imagereg.methods.support.sobolev import SobolevMethod
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from imagereg.methods.base import Needs
-from imagereg.methods.sobolev import SobolevMethod
+from imagereg.methods.support.sobolev import SobolevMethod
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement

@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from imagereg.methods.base import parameter
-from imagereg.methods.pre_estimate import PHASE, Psi, pre_estimate, told
+from imagereg.methods.support.pre_estimate import PHASE, Psi, pre_estimate, told
 from imagereg.methods.tv import TotalVariation, spacing
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.methods.scaling import Scaling
+    from imagereg.methods.support.scaling import Scaling
     from imagereg.priors.base import Prior
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class SpaceVariantTV(TotalVariation):
     """min f(A x) + lambda sum_i w_i |D x|_i, with weights w that are small on the edges of Psi(y).
 
     w_i = (eta / sqrt(eta^2 + |D Psi(y)|_i^2))^(1 - p), divided by its median over the image, and
-    lambda = strength c s as for `tv` (see `imagereg.methods.scaling`), for 1/2 ||A x - y||^2: papers that
-    write ||A x - y||^2 have twice the lambda. The weights are made once from the pre-estimate Psi(y), so that
-    the problem stays convex and its duality gap tells how far the minimum is; with `psi_passes` above 1 they
-    are made again from the result, which is iteratively reweighted l1.
+    lambda = strength c s as for `tv` (see `imagereg.methods.support.scaling`), for 1/2 ||A x - y||^2: papers
+    that write ||A x - y||^2 have twice the lambda. The weights are made once from the pre-estimate Psi(y),
+    so that the problem stays convex and its duality gap tells how far the minimum is; with `psi_passes` above 1
+    they are made again from the result, which is iteratively reweighted l1.
     """
 
     divisible: ClassVar[bool] = False  # weights are made of a median and a pre-estimate of the whole

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.base import Method, Needs
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.fidelities.base import Fidelity
     from imagereg.measurement import Measurement
-    from imagereg.methods.scaling import Scaling
-    from imagereg.solvers.base import State
+    from imagereg.methods.support.scaling import Scaling
+    from imagereg.solvers.state import State
 
 PENALTIES = ("tv", "tv_anisotropic", "wavelet", "sparse", "partition", "partition_invariant")
 
@@ -90,7 +91,7 @@ class SpiralTap(Method):
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state an accepted step; its values hold the sub-problems solved for it."""
         from imagereg.fidelities.poisson import TransmissionPoisson
-        from imagereg.methods.scaling import measure
+        from imagereg.methods.support.scaling import measure
         from imagereg.solvers.base import iterate
         from imagereg.solvers.problem import Problem
         from imagereg.solvers.spiral import Spiral

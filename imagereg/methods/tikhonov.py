@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from imagereg.methods.base import parameter
-from imagereg.methods.variational import Variational
+from imagereg.methods.support.variational import Variational
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.methods.scaling import Scaling
+    from imagereg.methods.support.scaling import Scaling
     from imagereg.priors.base import Prior
     from imagereg.solvers.base import Solver
     from imagereg.solvers.problem import Problem
 
 
 class Tikhonov(Variational):
-    """min f(A x) + lambda/2 ||L x||^2, lambda = strength c (see `imagereg.methods.scaling`)."""
+    """min f(A x) + lambda/2 ||L x||^2, lambda = strength c (see `imagereg.methods.support.scaling`)."""
 
     name: ClassVar[str] = "tikhonov"
     title: ClassVar[str] = "Tikhonov"

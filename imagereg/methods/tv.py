@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from imagereg.methods.base import parameter
-from imagereg.methods.variational import Variational
+from imagereg.methods.support.variational import Variational
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.methods.scaling import Scaling
+    from imagereg.methods.support.scaling import Scaling
     from imagereg.priors.base import Prior
     from imagereg.solvers.base import Solver
     from imagereg.solvers.problem import Problem
 
 
 class TotalVariation(Variational):
-    """min f(A x) + lambda TV(x), lambda = strength c s (see `imagereg.methods.scaling`)."""
+    """min f(A x) + lambda TV(x), lambda = strength c s (see `imagereg.methods.support.scaling`)."""
 
     name: ClassVar[str] = "tv"
     title: ClassVar[str] = "Total variation"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import Method, Needs, parameter
-from imagereg.methods.declared import white_level
-from imagereg.methods.gaussian_data import Seen, look
+from imagereg.methods.base import Method, Needs
+from imagereg.methods.support.declared import white_level
+from imagereg.methods.support.gaussian_data import Seen, look
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.networks.hyperprior import Hyperprior
     from imagereg.networks.store import Card
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 SHIPPED = ((0.0, "vble_rate_060"), (0.08, "vble_rate_015"), (0.3, "vble_rate_003"))
 """Shipped weights, and the least noise of the image over its range that each is taken for."""

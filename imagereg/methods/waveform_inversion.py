@@ -7,13 +7,14 @@ from math import pi
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import Method, Needs, parameter
+from imagereg.methods.base import Method, Needs
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     import torch
 
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class WaveformInversion(Method):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from imagereg.methods.base import parameter
-from imagereg.methods.variational import Variational
+from imagereg.methods.support.variational import Variational
+from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.methods.scaling import Scaling
+    from imagereg.methods.support.scaling import Scaling
     from imagereg.priors.base import Prior
     from imagereg.solvers.base import Solver
     from imagereg.solvers.problem import Problem

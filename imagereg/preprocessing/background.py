@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.flatfield import air_level
 from imagereg.preprocessing.layout import stack, with_stack

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.layout import Frames, stack, stack_weights, with_stack
 from imagereg.preprocessing.saturation import saturation_level

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import PrivateAttr
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import Parameters
+from imagereg.parameters import Parameters
 from imagereg.preprocessing.layout import as_frames, row_count
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Step(Parameters):
 
     A new step is one file in `imagereg/preprocessing` (or an entry point `imagereg.steps` of another
     package) with a subclass that sets the class variables, declares its parameters with
-    `imagereg.methods.base.parameter`, and writes `work`.
+    `imagereg.parameters.parameter`, and writes `work`.
 
     Work on a scan has two parts, so that scans larger than memory can be worked on in bands of rows:
     `resolve` decides once, from a few rows, what is common to the whole scan (a centre, a gain) and

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.crop import moved_detector
 from imagereg.preprocessing.layout import Frames, row_count, stack, stack_weights, with_stack

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.layout import as_frames
 from imagereg.preprocessing.rotation_axis.election import CentreEstimate, elect

@@ -9,7 +9,7 @@ import numpy as np
 
 from imagereg.errors import UsageError
 from imagereg.geometry import Geometry
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step, trimmed
 from imagereg.preprocessing.layout import row_count
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.detector import gain, read_noise, response
 from imagereg.preprocessing.layout import stack, stack_weights, with_stack

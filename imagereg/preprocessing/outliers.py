@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.layout import Frames, stack, stack_weights, with_stack
 from imagereg.preprocessing.repair import count_of, fill_pixels, fill_values

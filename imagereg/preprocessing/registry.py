@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
 import imagereg.preprocessing as room
-from imagereg.errors import ImageregError, UsageError, did_you_mean
+from imagereg.discovery import discover
+from imagereg.errors import UsageError, did_you_mean
 from imagereg.preprocessing.base import Step
 
 GROUP = "imagereg.steps"
-
-
-class StepNameClash(ImageregError):
-    """Two steps have the same name."""
 
 
 @cache
@@ -27,23 +21,10 @@ def steps() -> MappingProxyType[str, type[Step]]:
 
     Raises
     ------
-    StepNameClash
+    NameClash
         When two steps have the same name; the sentence says where both come from.
     """
-    found: dict[str, type[Step]] = {}
-    for module_info in pkgutil.iter_modules(room.__path__):
-        if module_info.ispkg:
-            continue
-        module = importlib.import_module(f"{room.__name__}.{module_info.name}")
-        for value in vars(module).values():
-            if _is_step(value) and value.__module__ == module.__name__:
-                _add(found, value)
-    for point in entry_points(group=GROUP):
-        value = point.load()
-        if not _is_step(value):
-            raise UsageError(f"entry point {point.value!r} of {GROUP} is not a subclass of Step.")
-        _add(found, value)
-    return MappingProxyType(dict(sorted(found.items())))
+    return MappingProxyType(dict(sorted(discover(room, Step, GROUP, "preprocessing steps").items())))
 
 
 def step_class(name: str) -> type[Step]:
@@ -86,17 +67,3 @@ def make_step(spec: Any) -> Step:
     if parameters is not None and not isinstance(parameters, Mapping):
         raise UsageError(f"{name}: give its parameters as {{parameter: value}}, not {parameters!r}.")
     return step_class(name).of(dict(parameters or {}), where=name)
-
-
-def _is_step(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Step) and hasattr(value, "name")
-
-
-def _add(found: dict[str, type[Step]], value: type[Step]) -> None:
-    if value.name in found:
-        other = found[value.name]
-        raise StepNameClash(
-            f"two preprocessing steps are called {value.name!r}: {other.__module__}.{other.__name__} and "
-            f"{value.__module__}.{value.__name__}; rename one of them."
-        )
-    found[value.name] = value

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagereg.errors import UsageError
-from imagereg.methods.base import parameter
+from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 
 if TYPE_CHECKING:

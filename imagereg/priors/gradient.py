@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.physics.parted import Part, part_of
+from imagereg.physics.distributed import Part, part_of
 from imagereg.priors.base import LinearMap
 
 

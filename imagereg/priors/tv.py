@@ -9,7 +9,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
-from imagereg.physics.parted import part_of
+from imagereg.physics.distributed import part_of
 from imagereg.priors.base import Bounds, Prior
 from imagereg.priors.gradient import Gradient, as_fields, as_volumes, compiled
 from imagereg.priors.norms import L1, L21

@@ -6,7 +6,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
-from imagereg.physics.parted import kth_value
+from imagereg.physics.distributed import kth_value
 from imagereg.priors.gradient import Gradient
 
 

@@ -12,7 +12,6 @@ from imagereg.fidelities.base import Fidelity, Step, align
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.priors.base import Identity, LinearMap, Prior
 from imagereg.priors.quadratic import Quadratic
-from imagereg.solvers.base import Memory
 from imagereg.solvers.linear import (
     Block,
     data_block,
@@ -24,6 +23,7 @@ from imagereg.solvers.linear import (
     solve,
 )
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

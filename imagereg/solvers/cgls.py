@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from imagereg.solvers.base import Memory
 from imagereg.solvers.linear import Block, advance, begin, data_block, penalty_block, require_least_squares
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

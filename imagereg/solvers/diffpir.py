@@ -9,10 +9,10 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.solvers.base import Memory
 from imagereg.solvers.ensemble import only_denoiser, white
 from imagereg.solvers.linear import near, require_linear
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

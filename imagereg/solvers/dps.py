@@ -10,10 +10,10 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.solvers.base import Memory
 from imagereg.solvers.ensemble import only_denoiser
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.ramp import Ramp
+from imagereg.solvers.state import Memory
 
 Guidance = Literal["norm", "annealed"]
 

@@ -8,9 +8,10 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.priors.denoiser import DenoiserPrior
-from imagereg.solvers.base import Memory, Solver
+from imagereg.solvers.base import Solver
 from imagereg.solvers.linear import named
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

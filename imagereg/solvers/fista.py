@@ -10,9 +10,9 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import align
 from imagereg.priors.base import BoundedProx, Prior
-from imagereg.solvers.base import Memory
 from imagereg.solvers.linear import named
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import torch
 
 from imagereg.fidelities.frequencies import FrequencyGrid
 from imagereg.fidelities.sobolev import Sobolev
-from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.sobolev import Sobolev
-from imagereg.solvers.base import Memory, State
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory, State
 from imagereg.solvers.stopping import Rule
 
 

@@ -10,7 +10,6 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.priors.denoiser import DenoiserPrior
-from imagereg.solvers.base import Memory
 from imagereg.solvers.ensemble import only_denoiser
 from imagereg.solvers.linear import (
     mean_curvature,
@@ -19,6 +18,7 @@ from imagereg.solvers.linear import (
     require_linear,
 )
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

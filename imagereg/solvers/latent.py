@@ -11,9 +11,9 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.priors.latent import LatentPrior, Latents
-from imagereg.solvers.base import Memory
 from imagereg.solvers.data_misfit import Misfit
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 Inference = Literal["variational", "map", "dirac"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,11 @@ import torch
 
 from imagereg.fidelities.base import Step, align
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.physics.parted import own_rows, summed, whole_shape
+from imagereg.physics.distributed import own_rows, summed, whole_shape
 from imagereg.priors.base import Identity, LinearMap, Prior
 from imagereg.priors.quadratic import Quadratic
-from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.state import Memory
 
 if TYPE_CHECKING:
     from imagereg.fidelities.base import Fidelity

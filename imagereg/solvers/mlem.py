@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from imagereg.fidelities.poisson import KullbackLeibler
-from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.priors.power import PowerPrior, SmoothedPower
-from imagereg.solvers.base import Memory
 from imagereg.solvers.columns import Columns
 from imagereg.solvers.problem import Refusal, inner
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root, gcv_minimum
+from imagereg.solvers.state import Memory
 from imagereg.solvers.two_levels import TwoLevels
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Fidelity, align
-from imagereg.physics.parted import largest, smallest, summed
+from imagereg.physics.distributed import largest, smallest, summed
 from imagereg.priors.base import Functional
-from imagereg.solvers.base import Memory
 from imagereg.solvers.linear import named, require_linear
 from imagereg.solvers.problem import Problem, Refusal, inner
 from imagereg.solvers.ramp import Ramp
 from imagereg.solvers.spectrum import largest_eigenvalue
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

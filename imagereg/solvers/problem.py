@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.physics.parted import largest, smallest, summed
+from imagereg.physics.distributed import largest, smallest, summed
 
 if TYPE_CHECKING:
     from imagereg.fidelities.base import Fidelity

@@ -11,10 +11,10 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
 from imagereg.priors.denoiser import DenoiserPrior
-from imagereg.solvers.base import Memory
 from imagereg.solvers.ensemble import only_denoiser, white
 from imagereg.solvers.noise_levels import RANGE
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import Memory
 from imagereg.training.optimisers import Adam
 
 Weighting = Literal["linear", "sqrt", "square", "power2over3", "const", "log", "trunc_linear"]

@@ -8,9 +8,9 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.solvers.base import Memory
 from imagereg.solvers.linear import named, require_linear
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from imagereg.physics.parted import own_rows, whole_shape
+from imagereg.physics.distributed import own_rows, whole_shape
 from imagereg.solvers.problem import inner
 
 

@@ -9,8 +9,8 @@ import torch
 
 from imagereg.fidelities.base import Fidelity, align
 from imagereg.priors.base import BoundedProx
-from imagereg.solvers.base import Memory
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)

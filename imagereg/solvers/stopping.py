@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imagereg.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class Rule:

@@ -11,7 +11,7 @@ from torch import nn
 
 from imagereg.errors import UsageError
 from imagereg.networks.icnn import ICNN
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 from imagereg.training.loop import Schedule, train
 from imagereg.training.squares import faded, square_of
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from imagereg.errors import UsageError
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 from imagereg.training.checkpoint import read_checkpoint, write_checkpoint
 from imagereg.training.optimisers import Descent, Optimiser
 

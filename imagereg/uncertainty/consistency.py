@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from imagereg.choose.noise_level import noise_level
 from imagereg.errors import UsageError
+from imagereg.noise.level import noise_level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

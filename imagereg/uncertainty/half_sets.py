@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from imagereg.choose.held_out import take_views
-from imagereg.choose.noise_level import noise_level
 from imagereg.errors import UsageError
+from imagereg.noise.level import noise_level
 from imagereg.physics.mask import Identity
 from imagereg.uncertainty.fourier_shell import ShellCorrelation, shell_correlation
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 FEWEST = 8
 """Views that a scan has at least: halves of fewer are no image."""

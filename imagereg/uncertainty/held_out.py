@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagereg.choose.held_out import take_views
-from imagereg.choose.noise_level import noise_level
 from imagereg.errors import UsageError
+from imagereg.noise.level import noise_level
 from imagereg.uncertainty.coverage import LEVELS, correlation
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 @dataclass(frozen=True)

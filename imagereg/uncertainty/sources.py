@@ -24,7 +24,7 @@ from imagereg.uncertainty.samples import Moments
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
-    from imagereg.solvers.base import State
+    from imagereg.solvers.state import State
 
 
 class Iterable(Protocol):
@@ -128,7 +128,7 @@ class _Draws:
             if getattr(measurement.noise, "name", "") in ("poisson", "gamma"):
                 self.clean = self.clean.clamp_min(0.0)
             if measurement.noise is None or not hasattr(measurement.noise, "sample"):
-                from imagereg.choose.noise_level import noise_level
+                from imagereg.noise.level import noise_level
 
                 self.std = noise_level(measurement).std
 

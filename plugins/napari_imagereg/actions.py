@@ -65,7 +65,7 @@ def _restore(viewer: Any, layer: Any, name: str, **recipe: Any) -> None:
         import torch
 
         from imagereg.engine import reconstruct
-        from imagereg.execution.setup import with_physics
+        from imagereg.running.setup import with_physics
 
         part = with_physics(measurement, chosen, torch.device("cpu"), torch.float32)
         return np.asarray(reconstruct(part, chosen.resolved_method(), device="cpu").image)

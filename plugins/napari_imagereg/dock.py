@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
+from napari_imagereg.diagnostics import Examiner
 from napari_imagereg.estimating import Estimator
 from napari_imagereg.explorer import Explorer
 from napari_imagereg.gallery import GALLERY
@@ -32,12 +33,11 @@ from napari_imagereg.panels.preview import PreviewPanel
 from napari_imagereg.panels.runs import RunsPanel
 from napari_imagereg.panels.steps import StepsPanel
 from napari_imagereg.panels.trust import TrustPanel
-from napari_imagereg.probing import Prober
 from napari_imagereg.runner import Runner
 from napari_imagereg.session import session_of
 from napari_imagereg.settings import Settings
+from napari_imagereg.slice_tasks import Prober
 from napari_imagereg.tour import Tour
-from napari_imagereg.trusting import Examiner
 
 
 class Workbench(QWidget):

@@ -15,7 +15,7 @@ from imagereg.recipe import Recipe
 from napari_imagereg.jobs import Job
 
 if TYPE_CHECKING:
-    from imagereg.execution.plan import Plan
+    from imagereg.running.plan import Plan
     from napari_imagereg.dock import Workbench
     from napari_imagereg.explorer import Explorer
 
@@ -37,7 +37,7 @@ class Ground:
 def ground_of(recipe: Recipe, measurement: Measurement, row: int, *, limit: int, threads: int) -> Ground:
     """Prepare a slice as a preview does and project it once; what is too large is judged by its shape."""
     from imagereg.engine import prepare
-    from imagereg.execution.plan import pass_seconds
+    from imagereg.running.plan import pass_seconds
     from napari_imagereg.previewing import coarser, prepare_slice, without_centre
 
     if measurement.coupled and math.prod(measurement.data.shape) > LARGEST:
@@ -119,7 +119,7 @@ class Estimator(QObject):
 
     def _say(self, recipe: Recipe, ground: Ground) -> None:
         """Show what the plan says of one slice."""
-        from imagereg.execution.plan import make_plan, seconds_from_run, seconds_of
+        from imagereg.running.plan import make_plan, seconds_from_run, seconds_of
 
         method = recipe.resolved_method()
         plan = make_plan(ground.part, method, recipe)

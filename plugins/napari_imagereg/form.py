@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
-from imagereg.methods.base import brought
+from imagereg.parameters import brought
 from napari_imagereg.editors import make_editor
 
 LONGEST_UNIT = 10

@@ -15,9 +15,9 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from imagereg.errors import ImageregError, ResourceError
-from imagereg.execution.allocator import give_back
 from imagereg.io.atomic import replacing
 from imagereg.recipe import Recipe
+from imagereg.running.allocator import give_back
 from napari_imagereg.torch_start import make_torch_safe
 
 _log = logging.getLogger("imagereg.napari")

@@ -97,9 +97,9 @@ def prepare_slice(
     import torch
 
     from imagereg.engine import choose_device
-    from imagereg.execution.setup import with_grid, with_physics
-    from imagereg.execution.threads import use_threads
     from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
+    from imagereg.running.setup import with_grid, with_physics
+    from imagereg.running.threads import use_threads
 
     if recipe.physics.noise is not None:
         from imagereg.physics.noise import noise_from_dict
@@ -168,8 +168,8 @@ def noise_of(
     UsageError
         Where the data show no noise.
     """
-    from imagereg.choose.noise_level import noise_level
     from imagereg.engine import prepare
+    from imagereg.noise.level import noise_level
 
     unsaid = recipe.model_copy(update={"physics": recipe.physics.model_copy(update={"noise": None})})
     ready = prepare_slice(unsaid, replace(measurement, noise=None), row, limit=limit, threads=threads)

@@ -105,7 +105,7 @@ class Session(History):
         UsageError
             When they select nothing; everything stays as it was.
         """
-        from imagereg.execution.setup import part_of
+        from imagereg.running.setup import part_of
 
         if self.whole is None or (views, rows) == (self.views, self.rows):
             return

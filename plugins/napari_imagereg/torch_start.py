@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from imagereg.execution.lean_start import start_lean
+from imagereg.running.lean_start import start_lean
 
 
 def make_torch_safe() -> None:

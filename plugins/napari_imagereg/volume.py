@@ -206,7 +206,7 @@ def takes(recipe: Recipe | None, shape: tuple[int, ...]) -> str:
     """
     if recipe is None:
         return f"data of {' x '.join(map(str, shape))}; the layer is written beside the results first"
-    from imagereg.execution.local import estimate
+    from imagereg.running.local import estimate
 
     _, plan = estimate(recipe)
     return str(plan)

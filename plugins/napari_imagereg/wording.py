@@ -66,7 +66,7 @@ def as_python(recipe: Recipe) -> str:
     lines = ["import imagereg as ir", ""]
     if recipe.execution.threads:
         # Sums are rounded by how many threads part them.
-        lines[1:] = ["from imagereg.execution.threads import use_threads", ""]
+        lines[1:] = ["from imagereg.running.threads import use_threads", ""]
         lines.append(f"use_threads({recipe.execution.threads})")
     lines.append(f"scan = ir.read({str(recipe.input.path)!r}{hints})")
     parts = [

@@ -17,12 +17,13 @@ from imagereg.priors.gradient import Gradient
 from imagereg.priors.graph_laplacian import GraphLaplacian
 from imagereg.priors.power import PowerPrior
 from imagereg.priors.tv import TV
-from imagereg.solvers.base import Memory, State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.columns import Columns
 from imagereg.solvers.linear import mean_curvature
 from imagereg.solvers.mmgks import MMGKS
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.projected import ProjectedProblem, discrepancy_root
+from imagereg.solvers.state import Memory, State
 from imagereg.solvers.two_levels import TwoLevels
 
 SIDE, DATA = 12, 90

@@ -21,11 +21,12 @@ from imagereg.priors.quadratic import Quadratic
 from imagereg.priors.tv import TV
 from imagereg.priors.wavelet import Wavelet
 from imagereg.solvers.admm import ADMM
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.cgls import CGLS
 from imagereg.solvers.fista import FISTA
 from imagereg.solvers.pdhg import PDHG
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import State
 from imagereg.solvers.stopping import DualityGap, RelativeChange
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,9 +15,10 @@ from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.priors.gradient import Gradient
 from imagereg.priors.tv import TV
 from imagereg.priors.weights import edge_weights
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.pdhg import PDHG
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import State
 from imagereg.solvers.stopping import DualityGap
 
 SIDE = 16

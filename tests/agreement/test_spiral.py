@@ -18,10 +18,11 @@ from imagereg.priors.dyadic import DyadicPartition, TranslationInvariantPartitio
 from imagereg.priors.quadratic import Quadratic
 from imagereg.priors.sparse import BoundedWavelet, SparsePixels
 from imagereg.priors.tv import TV
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.mlem import MLEM
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.spiral import Spiral
+from imagereg.solvers.state import State
 
 SHAPE = (6, 10)
 

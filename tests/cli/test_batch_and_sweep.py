@@ -18,11 +18,11 @@ import pytest
 import tifffile
 
 from imagereg.errors import UsageError
-from imagereg.execution.campaign import run_all, write_sheet, write_table
-from imagereg.execution.jobs import Job, batch_jobs, parse_values, sweep_jobs
-from imagereg.execution.processes import Processes
-from imagereg.execution.reports import InProcess, Report
 from imagereg.recipe import Recipe
+from imagereg.running.campaign import run_all, write_sheet, write_table
+from imagereg.running.jobs import Job, batch_jobs, parse_values, sweep_jobs
+from imagereg.running.processes import Processes
+from imagereg.running.reports import InProcess, Report
 
 Children = Callable[[], set[int]]
 
@@ -220,7 +220,7 @@ def environment() -> Iterator[None]:
 @pytest.mark.usefixtures("environment")
 def test_a_dask_cluster_carries_out_jobs(scans: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    from imagereg.execution.cluster import DaskCluster
+    from imagereg.running.cluster import DaskCluster
 
     recipe = recipe_for(scans / "a.h5")
     with distributed.LocalCluster(

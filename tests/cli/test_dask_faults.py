@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from imagereg.errors import ImageregError
-from imagereg.execution.local import run
-from imagereg.execution.spread import run_spread
 from imagereg.io import read
 from imagereg.recipe import Recipe
+from imagereg.running.local import run
+from imagereg.running.run_on_workers import run_spread
 from imagereg.simulation import write_raw_scan
 
 pytestmark = pytest.mark.alone
@@ -101,7 +101,7 @@ def image(folder: Path) -> np.ndarray[Any, Any]:
 def test_the_slabs_of_a_killed_worker_go_to_the_other(
     cluster: Cluster, recipe: Recipe, tmp_path: Path
 ) -> None:
-    from imagereg.execution.cluster import DaskCluster
+    from imagereg.running.cluster import DaskCluster
 
     watch = kill_after_first_slab(cluster.workers[0], tmp_path / "out")
     *_, last = run_spread(recipe, DaskCluster(cluster.address))
@@ -115,7 +115,7 @@ def test_the_slabs_of_a_killed_worker_go_to_the_other(
 def test_a_killed_scheduler_is_one_sentence_and_the_rest_is_done_later(
     cluster: Cluster, recipe: Recipe, tmp_path: Path
 ) -> None:
-    from imagereg.execution.cluster import DaskCluster
+    from imagereg.running.cluster import DaskCluster
 
     kill_after_first_slab(cluster.scheduler, tmp_path / "out")
     with pytest.raises(ImageregError, match=r"Dask scheduler at .* went away"):

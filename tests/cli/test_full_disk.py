@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagereg.execution.local import run
 from imagereg.io import read
 from imagereg.recipe import Recipe
+from imagereg.running.local import run
 from imagereg.simulation import write_raw_scan
 
 pytestmark = pytest.mark.alone

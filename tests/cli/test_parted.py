@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from imagereg.errors import UsageError
-from imagereg.execution.local import run
-from imagereg.execution.processes import Processes
-from imagereg.execution.reports import InProcess
-from imagereg.execution.spread import run_spread
 from imagereg.io import read
 from imagereg.recipe import Recipe
+from imagereg.running.local import run
+from imagereg.running.processes import Processes
+from imagereg.running.reports import InProcess
+from imagereg.running.run_on_workers import run_spread
 from imagereg.simulation import write_raw_scan
 
 pytestmark = pytest.mark.alone

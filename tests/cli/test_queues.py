@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from imagereg.errors import ResourceError, UsageError
-from imagereg.execution.local import run
 from imagereg.io import read
 from imagereg.recipe import Recipe
+from imagereg.running.local import run
 from imagereg.simulation import write_raw_scan
 
 pytestmark = pytest.mark.alone
@@ -123,7 +123,7 @@ def test_a_refused_batch_job_is_one_sentence(
 def test_what_is_missing_is_said_before_anything_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
-    from imagereg.execution.queues import QueueCluster
+    from imagereg.running.queues import QueueCluster
 
     with pytest.raises(UsageError, match="did you mean 'slurm'"):
         QueueCluster("slrum", 2)

@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 
 from imagereg.errors import ImageregError, OutOfMemory, UsageError
-from imagereg.execution.ahead import ahead, behind
-from imagereg.execution.events import Event
-from imagereg.execution.halves import states_or_halves
-from imagereg.execution.local import run
-from imagereg.execution.processes import Processes
-from imagereg.execution.spread import run_spread
-from imagereg.execution.work import prepared
 from imagereg.io import read
 from imagereg.recipe import Recipe
+from imagereg.running.events import Event
+from imagereg.running.halves import states_or_halves
+from imagereg.running.local import run
+from imagereg.running.prefetch import ahead, behind
+from imagereg.running.prepared_run import prepared
+from imagereg.running.processes import Processes
+from imagereg.running.run_on_workers import run_spread
 from imagereg.simulation import write_raw_scan
 
 pytestmark = pytest.mark.alone
@@ -150,7 +150,7 @@ def test_slabs_that_fail_are_named_and_the_others_kept(scan: Path, tmp_path: Pat
         memory = None
 
         def run(self, jobs: Any, *, overwrite: bool = False) -> Any:
-            from imagereg.execution.reports import Report, perform
+            from imagereg.running.reports import Report, perform
 
             for job in jobs:
                 if job.slabs == (2,):

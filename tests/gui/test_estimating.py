@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from napari_imagereg import estimating, samples
 
-from imagereg.execution.plan import Plan, Slab, seconds_from_run, seconds_of
 from imagereg.methods.registry import method
 from imagereg.recipe import Uncertainty
+from imagereg.running.plan import Plan, Slab, seconds_from_run, seconds_of
 
 
 def test_time_follows_iterations_and_runs() -> None:
@@ -102,7 +102,7 @@ def test_a_volume_that_is_too_large_is_binned_before_it_runs(
 ) -> None:
     from napari_imagereg.volume import VolumeDialog
 
-    from imagereg.execution import plan
+    from imagereg.running import plan
     from imagereg.simulation import write_raw_scan
 
     write_raw_scan(tmp_path / "scan.h5", columns=64, rows=4, views=60, seed=1)

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from imagereg.methods.base import Method, parameter
+from imagereg.methods.base import Method
+from imagereg.parameters import parameter
 
 
 class Toy(Method):

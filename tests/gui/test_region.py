@@ -31,8 +31,8 @@ def value_at(layer: Any, world: Any) -> float:
 def test_a_part_of_a_scan_is_the_part_of_the_whole(
     viewer: Any, workbench: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    from imagereg.execution.local import run
     from imagereg.recipe import Recipe
+    from imagereg.running.local import run
     from imagereg.simulation import write_raw_scan
 
     write_raw_scan(tmp_path / "scan.h5", columns=64, rows=2, views=40, seed=1)

@@ -191,7 +191,7 @@ def test_the_dock_shows_a_recipe_and_an_edit_changes_nothing_else(
 def test_rows_and_views_are_seen_changed_and_honoured(
     viewer: Any, workbench: Any, qtbot: Any, folder: Path
 ) -> None:
-    from imagereg.execution.local import run
+    from imagereg.running.local import run
 
     recipe_of("input.rows", folder)
     workbench.open_recipe(folder / "recipe.yaml")

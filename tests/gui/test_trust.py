@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from napari_imagereg.uncertainty import offers
 
+from imagereg import discovery
 from imagereg.methods import registry
-from imagereg.methods.base import Method, parameter
+from imagereg.methods.base import Method
+from imagereg.parameters import parameter
 
 
 class ToyLearner(Method):
@@ -26,7 +28,7 @@ class ToyLearner(Method):
     steps: int = parameter(12, "Steps of training", ge=1)
 
     def iterate(self, measurement: Any) -> Iterator[Any]:
-        from imagereg.solvers.base import State
+        from imagereg.solvers.state import State
 
         image = measurement.data.clone()
         for step in range(1, self.steps + 1):
@@ -58,7 +60,7 @@ class ToyLearner(Method):
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     point = SimpleNamespace(load=lambda: ToyLearner, value="toy")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [point])
     registry.methods.cache_clear()
     yield
     registry.methods.cache_clear()
@@ -120,10 +122,10 @@ def test_the_legend_says_whether_it_is_calibrated(calibrated: bool | None, words
 def test_layers_of_a_calibrated_preview_say_the_guarantee(tmp_path: Any) -> None:
     """The whole way: bootstrap and calibration by a recipe, the images that the preview offers."""
     from imagereg.engine import reconstruct
-    from imagereg.execution.calibrating import write_calibration
     from imagereg.measurement import Measurement
     from imagereg.methods.registry import method
     from imagereg.physics.noise import GaussianNoise
+    from imagereg.services.calibrating import write_calibration
     from imagereg.uncertainty.calibration import Calibration, fingerprint
     from imagereg.uncertainty.conformal import FACTORS
 

@@ -303,8 +303,8 @@ def test_the_whole_volume_runs_in_a_process_of_its_own(
     assert viewer.layers[run.layer].data.shape == (3, 64, 64)
     assert (tmp_path / "out" / "provenance.json").exists()
     # The same recipe from Python gives the same image.
-    from imagereg.execution.local import run as run_recipe
     from imagereg.recipe import Recipe
+    from imagereg.running.local import run as run_recipe
 
     recipe = Recipe.load(tmp_path / "out" / "recipe.yaml").with_values(
         {"output.folder": str(tmp_path / "again")}

@@ -10,10 +10,11 @@ from deepinv.physics import LinearPhysics
 
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.priors.latent import LatentPrior, Latents
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.data_misfit import Misfit
 from imagereg.solvers.latent import LatentInference
 from imagereg.solvers.problem import Problem, Refusal
+from imagereg.solvers.state import State
 
 N, M, LATENTS = 6, 5, 4
 

@@ -20,13 +20,14 @@ from imagereg.physics.nonlinear import PhaseRetrieval, Saturation
 from imagereg.priors.denoiser import DenoiserPrior
 from imagereg.priors.tv import TV
 from imagereg.solvers import ddrm as ddrm_room
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.ddrm import DDRM
 from imagereg.solvers.dps import DPS
 from imagereg.solvers.ensemble import Ensemble
 from imagereg.solvers.noise_levels import levels
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.red_diff import RedDiff, weight
+from imagereg.solvers.state import State
 
 NAMES = ["red_diff", "dps", "diffpir", "ddrm"]
 

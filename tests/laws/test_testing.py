@@ -11,14 +11,15 @@ import pytest
 import torch
 
 import imagereg as ir
-from imagereg.methods.base import Method, parameter
+from imagereg.methods.base import Method
+from imagereg.parameters import parameter
 from imagereg.physics import gaussian_kernel
 from imagereg.priors.base import Functional, LinearMap, Prior
 from imagereg.priors.gradient import Gradient
 from imagereg.priors.norms import L1, L21
 from imagereg.priors.quadratic import Quadratic
 from imagereg.priors.tv import TV
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 from imagereg.testing import LawBroken, check_functional, check_method, check_physics, check_prior
 
 RUNS = count()

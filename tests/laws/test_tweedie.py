@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from imagereg.choose.noise_kind import noise_kind
 from imagereg.errors import UsageError
+from imagereg.noise.kind import noise_kind
 from imagereg.physics.noise import GammaNoise, GaussianNoise, PoissonNoise
 from imagereg.priors.stabilised import SquareRoot, for_noise
 from imagereg.priors.tweedie import (

@@ -11,11 +11,11 @@ from scipy.optimize import minimize_scalar
 from toy_methods import Dense, Ridge, Smooth, SoftThreshold
 
 from imagereg.choose.base import choose, iterate_choice, make_rule
-from imagereg.choose.noise_level import estimate, noise_level
 from imagereg.choose.parameter_range import ParameterRange, ranges_of
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
+from imagereg.noise.level import estimate, noise_level
 from imagereg.physics import GaussianNoise, PoissonNoise, RelativeNoise, identity
 
 

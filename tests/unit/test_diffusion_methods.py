@@ -13,13 +13,13 @@ from deepinv.physics import Physics
 
 import imagereg as ir
 from imagereg.errors import UsageError
-from imagereg.execution.training import make_task, run_training, write_weights
 from imagereg.methods.registry import method
 from imagereg.networks.diffusion import DiffusionUNet
 from imagereg.networks.store import find_weights, load_network
 from imagereg.phantoms import ellipses_and_lines
 from imagereg.physics import Saturation, downsampling, inpainting
-from imagereg.solvers.base import State
+from imagereg.services.training import make_task, run_training, write_weights
+from imagereg.solvers.state import State
 from imagereg.training.diffusion import Denoising, generated_pictures
 from imagereg.training.loop import Schedule
 from imagereg.training.pictures import free_pictures

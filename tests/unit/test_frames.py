@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagereg.execution.local import run
 from imagereg.io import read
 from imagereg.recipe import Recipe
+from imagereg.running.local import run
 
 
 @pytest.mark.parametrize("shape", [(20, 24), (2, 20, 24)])

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "imagereg"
 
 # From the ground up; a file may import from its own floor and those below it.
 FLOORS = [
-    {"errors", "cores", "yaml_text"},
+    {"errors", "cores", "yaml_text", "discovery", "parameters"},
     {"geometry"},
     {"projectors"},
     {"metrics"},
@@ -22,9 +22,20 @@ FLOORS = [
     {"measurement"},
     {"phantoms"},
     {"fidelities", "priors", "networks"},
-    {"solvers", "choose", "uncertainty", "training"},
+    {"solvers", "noise", "choose", "uncertainty", "training"},
     {"methods", "presets", "preprocessing", "io", "samples", "simulation"},
-    {"recipe", "intervals", "engine", "schema", "provenance", "preview", "showing", "execution", "testing"},
+    {
+        "recipe",
+        "intervals",
+        "engine",
+        "schema",
+        "provenance",
+        "preview",
+        "showing",
+        "running",
+        "services",
+        "testing",
+    },
     {"cli", "__main__"},
 ]
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}

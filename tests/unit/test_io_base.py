@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import imagereg as ir
+from imagereg import discovery
 from imagereg.errors import InputError, UsageError
-from imagereg.io import Reader, base, find_reader, readers
+from imagereg.io import Reader, find_reader, readers
 from imagereg.io.axes import image_axes, scan_order
 from imagereg.io.complaints import reading
 from imagereg.measurement import Measurement, Source
@@ -47,7 +48,9 @@ class Plain(Reader):
 def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Entry points of other packages, to be filled by a test."""
     points: list[Any] = []
-    monkeypatch.setattr(base, "entry_points", lambda group: points if group == "imagereg.readers" else [])
+    monkeypatch.setattr(
+        discovery, "entry_points", lambda group: points if group == "imagereg.readers" else []
+    )
     readers.cache_clear()
     yield points
     readers.cache_clear()
@@ -74,9 +77,9 @@ def test_other_packages_add_readers_that_come_first(plugged: list[Any], sinogram
 
 def test_a_clash_of_names_and_what_is_no_reader_are_errors(plugged: list[Any], sinogram: Path) -> None:
     plugged.append(SimpleNamespace(load=lambda: type("Other", (Plain,), {"name": "tiff"})))
-    with pytest.raises(ir.ImageregError, match=r"two readers are called 'tiff'.*Other.*Tiff"):
+    with pytest.raises(ir.ImageregError, match=r"two readers are called 'tiff'.*Tiff.*Other"):
         ir.read(sinogram)
-    plugged[:] = [SimpleNamespace(load=lambda: dict)]
+    plugged[:] = [SimpleNamespace(load=lambda: dict, value="nothing:dict")]
     with pytest.raises(UsageError, match="no subclass"):
         ir.read(sinogram)
 

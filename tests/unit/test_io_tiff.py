@@ -13,7 +13,7 @@ import tifffile
 import imagereg as ir
 from imagereg.errors import InputError, UsageError
 from imagereg.io.lazy import RawArray
-from imagereg.io.tiff import TiffPages
+from imagereg.io.readers.tiff import TiffPages
 from imagereg.io.tiff_folder import natural
 
 FRAMES = np.random.default_rng(1).integers(0, 60000, (12, 4, 6), dtype=np.uint16)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-START = "from imagereg.execution.lean_start import start_lean; start_lean(); import sys; "
+START = "from imagereg.running.lean_start import start_lean; start_lean(); import sys; "
 
 
 def python(program: str) -> str:

@@ -11,12 +11,12 @@ import torch
 from imagereg.choose.learn import iterate_learning, psnr
 from imagereg.choose.smoothed_tv import SmoothedTV
 from imagereg.errors import InputError, UsageError
-from imagereg.execution.learning import read_pairs, write_preset
 from imagereg.measurement import Measurement
 from imagereg.physics import identity
 from imagereg.presets import load_preset
 from imagereg.priors.field_of_experts import FieldOfExpertsPrior
 from imagereg.recipe import Recipe
+from imagereg.services.learning import read_pairs, write_preset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -116,7 +116,7 @@ def test_the_prior_equals_its_formula_and_its_gradient_autograd(
 
 def test_the_energy_of_learning_is_the_objective_of_the_method() -> None:
     """Smoothed TV tends to TV, and lambda is strength times the range."""
-    from imagereg.methods.scaling import measure
+    from imagereg.methods.support.scaling import measure
     from imagereg.methods.tv import TotalVariation
     from imagereg.solvers.problem import Problem
 

@@ -8,7 +8,7 @@ import torch
 
 import imagereg as ir
 from imagereg.errors import UsageError
-from imagereg.methods.pre_estimate import pre_estimate
+from imagereg.methods.support.pre_estimate import pre_estimate
 from imagereg.metrics import psnr
 from imagereg.networks.reconstructor import Reconstructor, grey_scale, reconstruct
 from imagereg.training.learned_fbp import LearnedFBP, Scans

@@ -12,18 +12,19 @@ import torch
 
 import imagereg as ir
 from imagereg.errors import UsageError
-from imagereg.execution.training import clear_checkpoints, make_task, run_training, write_weights
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.methods.registry import method
 from imagereg.networks.icnn import ICNN
 from imagereg.networks.store import Card, cards, load_network, save_network
 from imagereg.physics import blur, gaussian_kernel
 from imagereg.priors.learned_proximal import ExplicitPrior, LearnedProximal, LearnedProximalPrior
+from imagereg.services.training import clear_checkpoints, make_task, run_training, write_weights
 from imagereg.solvers.admm import ADMM
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.fista import FISTA
 from imagereg.solvers.hqs import HQS
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import State
 from imagereg.training.loop import Schedule
 
 pytestmark = pytest.mark.usefixtures("one_thread")

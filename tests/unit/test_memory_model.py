@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from imagereg.execution.work import Work, prepared
 from imagereg.methods.registry import method
 from imagereg.recipe import Recipe
+from imagereg.running.prepared_run import Work, prepared
 from imagereg.simulation import write_raw_scan
 
 pytestmark = [

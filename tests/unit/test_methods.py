@@ -16,14 +16,14 @@ import imagereg as ir
 from imagereg.errors import InputError, UsageError
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.fidelities.poisson import KullbackLeibler, TransmissionPoisson
-from imagereg.methods.base import parameter
-from imagereg.methods.data_term import data_term
 from imagereg.methods.registry import method, methods
-from imagereg.methods.scaling import measure
+from imagereg.methods.support.data_term import data_term
+from imagereg.methods.support.scaling import measure
+from imagereg.parameters import parameter
 from imagereg.physics import TransmissionNoise, blur, gaussian_kernel
 from imagereg.priors.denoisers import DnCNN, denoiser
-from imagereg.solvers.base import State
 from imagereg.solvers.problem import Problem
+from imagereg.solvers.state import State
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

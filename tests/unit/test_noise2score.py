@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import imagereg as ir
-from imagereg.choose.blind import sweep
-from imagereg.choose.denoising_risk import denoising_risk, psnr_of
 from imagereg.errors import UsageError
 from imagereg.methods.registry import method
 from imagereg.metrics import psnr
 from imagereg.networks.score import ScoreNetwork, Turned, noise_scale
+from imagereg.noise.blind import sweep
+from imagereg.noise.denoising_risk import denoising_risk, psnr_of
 from imagereg.phantoms import ellipses_and_lines
 from imagereg.training.noise2score import OwnScores, PictureScores, score_loss
 

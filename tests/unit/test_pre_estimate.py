@@ -10,8 +10,8 @@ import torch
 
 import imagereg as ir
 from imagereg.errors import UsageError
-from imagereg.methods.pre_estimate import pre_estimate
 from imagereg.methods.registry import method
+from imagereg.methods.support.pre_estimate import pre_estimate
 
 ADAPTIVE = ["space_variant_tv", "adaptive_tv", "graph_laplacian"]
 

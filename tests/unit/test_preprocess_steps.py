@@ -12,6 +12,7 @@ import pytest
 from preprocess_scans import parallel_scan
 
 import imagereg as ir
+from imagereg import discovery
 from imagereg.errors import UsageError
 from imagereg.preprocessing import (
     Step,
@@ -92,8 +93,8 @@ def test_a_second_step_of_the_same_name_is_an_error(monkeypatch: pytest.MonkeyPa
         def load() -> type[Step]:
             return Other
 
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == registry.GROUP else [])
-    with pytest.raises(registry.StepNameClash, match="two preprocessing steps are called 'rings'"):
+    monkeypatch.setattr(discovery, "entry_points", lambda group: [Point()] if group == registry.GROUP else [])
+    with pytest.raises(discovery.NameClash, match="two preprocessing steps are called 'rings'"):
         steps.__wrapped__()
 
 

@@ -21,7 +21,7 @@ from imagereg.priors.quadratic import Quadratic
 from imagereg.priors.tv import TV
 from imagereg.priors.wavelet import Wavelet
 from imagereg.solvers.admm import ADMM
-from imagereg.solvers.base import State, iterate
+from imagereg.solvers.base import iterate
 from imagereg.solvers.cgls import CGLS
 from imagereg.solvers.fista import FISTA
 from imagereg.solvers.hqs import HQS
@@ -30,6 +30,7 @@ from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.ramp import Ramp
 from imagereg.solvers.sirt import SIRT
 from imagereg.solvers.spectrum import largest_eigenvalue
+from imagereg.solvers.state import State
 from imagereg.solvers.stopping import (
     Discrepancy,
     DualityGap,

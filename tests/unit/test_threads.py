@@ -8,7 +8,7 @@ import numba
 import pytest
 import torch
 
-from imagereg.execution.threads import use_threads
+from imagereg.running.threads import use_threads
 
 pytestmark = pytest.mark.alone
 

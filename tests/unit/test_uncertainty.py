@@ -14,11 +14,12 @@ import torch
 import imagereg as ir
 from imagereg.errors import InputError, UsageError
 from imagereg.intervals import states_with_intervals
-from imagereg.methods.base import Method, parameter
+from imagereg.methods.base import Method
+from imagereg.parameters import parameter
 from imagereg.phantoms import simulate
 from imagereg.recipe import Recipe
 from imagereg.schema import schema
-from imagereg.solvers.base import State
+from imagereg.solvers.state import State
 from imagereg.uncertainty.band import FLOOR, Band
 from imagereg.uncertainty.calibration import Calibration, fingerprint
 from imagereg.uncertainty.conformal import FACTORS, loss_curve
@@ -178,7 +179,7 @@ def test_langevin_samples_a_gaussian_posterior() -> None:
     scan = ir.Measurement(noise.sample(truth, seed=3), noise=noise, truth=truth)
     ready = scan.ready()
     from imagereg.fidelities.least_squares import LeastSquares
-    from imagereg.methods.scaling import measure
+    from imagereg.methods.support.scaling import measure
     from imagereg.solvers.problem import Problem
 
     weights = torch.full_like(ready.data, sigma**-2)
@@ -221,7 +222,7 @@ def calibration_for(scan: ir.Measurement, method: Method, images: int = 30, **ch
 
 
 def write(calibration: Calibration, path: Path) -> Path:
-    from imagereg.execution.calibrating import write_calibration
+    from imagereg.services.calibrating import write_calibration
 
     write_calibration(calibration, path)
     return path
@@ -326,8 +327,8 @@ def test_a_result_without_uncertainty_says_how_to_get_it() -> None:
 
 
 def test_runs_in_several_slabs_write_intervals_of_all_rows(tmp_path: Path) -> None:
-    from imagereg.execution.local import run
     from imagereg.io import read
+    from imagereg.running.local import run
 
     scan = scan_of(views=16, columns=16)
     stack = np.repeat(np.asarray(scan.data)[:, None], 3, 1)

@@ -12,13 +12,13 @@ import torch
 
 import imagereg as ir
 from imagereg.errors import UsageError
-from imagereg.execution.training import make_task
 from imagereg.methods.registry import method
 from imagereg.networks.hyperprior import Hyperprior
 from imagereg.networks.store import Card, cards, load_network, save_network
 from imagereg.physics import blur, gaussian_kernel
 from imagereg.priors.latent import HyperpriorPrior
-from imagereg.solvers.base import State
+from imagereg.services.training import make_task
+from imagereg.solvers.state import State
 from imagereg.training.hyperprior import Hyperpriors, decoder_std
 from imagereg.training.loop import Schedule, train
 

@@ -9,8 +9,9 @@ import deepinv.physics
 import torch
 
 from imagereg.measurement import Measurement
-from imagereg.methods.base import Method, parameter
-from imagereg.solvers.base import State
+from imagereg.methods.base import Method
+from imagereg.parameters import parameter
+from imagereg.solvers.state import State
 
 
 class Dense(deepinv.physics.LinearPhysics):

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from imagereg.errors import UsageError
-from imagereg.execution.allocator import give_back
+from imagereg.running.allocator import give_back
 from napari_imagereg.compare import MODES, Comparison, profile
 from napari_imagereg.history import Run
 from napari_imagereg.layers import leave_scans

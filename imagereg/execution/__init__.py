@@ -1,1 +1,0 @@
-"""Running recipes: in slabs, with a record of what is done."""

@@ -1,0 +1,1 @@
+"""What several methods share: parameters, data terms, priors, the meaning of `strength`."""

@@ -1,0 +1,88 @@
+"""Parameters: declared once with bounds, unit, description and level; every face is derived from that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from imagereg.errors import UsageError, did_you_mean
+
+Level = Literal["basic", "advanced"]
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    unit: str = "",
+    level: Level = "basic",
+    log: bool = False,
+    only: Mapping[str, Any] | None = None,
+) -> Any:
+    """Declare one parameter of a method: its default, bounds, unit, one-line description and level.
+
+    `log` asks forms for a logarithmic slider. `only` names values of other parameters without which this one
+    is left out of account; they come with it where it is given and they are not. The flags of the command
+    line, the form of the plugin, the schema of recipes and the documentation are all derived from this.
+    """
+    extra: dict[str, Any] = {"level": level}
+    if unit:
+        extra["unit"] = unit
+    if log:
+        extra["log"] = True
+    if only:
+        extra["only"] = dict(only)
+    return Field(default, description=description, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)
+
+
+def brought(model: type[BaseModel], names: Collection[str]) -> dict[str, Any]:
+    """The values of other parameters that come with those named, since these count only with them."""
+    found: dict[str, Any] = {}
+    for name in names:
+        field = model.model_fields.get(name)
+        extra = field.json_schema_extra if field else None
+        if isinstance(extra, Mapping):
+            found |= extra.get("only", {})  # type: ignore[arg-type]
+    return {name: value for name, value in found.items() if name not in names}
+
+
+class Parameters(BaseModel):
+    """A frozen declaration of parameters that refuses unknown names with the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_what_they_bring(cls, values: Any) -> Any:
+        return {**brought(cls, values), **values} if isinstance(values, dict) else values
+
+    @classmethod
+    def of(cls, values: dict[str, Any], *, where: str) -> Self:
+        """An instance from plain values.
+
+        Raises
+        ------
+        UsageError
+            In one sentence that names `where`, the parameter, what is wrong and what is allowed.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise UsageError("; ".join(explain(cls, e, where) for e in error.errors())) from None
+
+
+def explain(model: type[BaseModel], error: ErrorDetails, where: str) -> str:
+    """One clause for one validation error of `model`."""
+    path = ".".join(str(part) for part in error["loc"])
+    place = f"{where}.{path}" if where else path
+    if error["type"] == "extra_forbidden":
+        return f"{place}: no such parameter{did_you_mean(str(error['loc'][-1]), model.model_fields)}"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{place} = {error['input']!r}: {message.removeprefix('value error, ')}"

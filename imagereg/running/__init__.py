@@ -1,0 +1,1 @@
+"""Running recipes: in slabs, on workers, with a record of what is done."""

@@ -1,0 +1,1 @@
+"""What is done with recipes beside running them: choosing, learning, calibrating, training."""
