@@ -59,7 +59,7 @@ def readers() -> Mapping[str, Reader]:
     """
     import imagereg.io.readers as room
 
-    found = discover(room, Reader, GROUP, "readers")
+    found = discover(room, Reader, GROUP, "readers")  # type: ignore[type-abstract]
     return MappingProxyType(
         {name: kind() for name, kind in sorted(found.items(), key=lambda item: -item[1].priority)}
     )

@@ -25,8 +25,8 @@ class SpaceVariantTV(TotalVariation):
     w_i = (eta / sqrt(eta^2 + |D Psi(y)|_i^2))^(1 - p), divided by its median over the image, and
     lambda = strength c s as for `tv` (see `imagereg.methods.support.scaling`), for 1/2 ||A x - y||^2: papers
     that write ||A x - y||^2 have twice the lambda. The weights are made once from the pre-estimate Psi(y),
-    so that the problem stays convex and its duality gap tells how far the minimum is; with `psi_passes` above 1
-    they are made again from the result, which is iteratively reweighted l1.
+    so that the problem stays convex and its duality gap tells how far the minimum is; with `psi_passes` above
+    1 they are made again from the result, which is iteratively reweighted l1.
     """
 
     divisible: ClassVar[bool] = False  # weights are made of a median and a pre-estimate of the whole
