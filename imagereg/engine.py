@@ -73,12 +73,10 @@ class Result:
         Raises
         ------
         UsageError
-            When the result knows nothing of its error, or not at this level.
+            When no uncertainty was computed, or none at this level.
         """
         if self.spread is None:
-            raise UsageError(
-                "this result knows nothing of its error; reconstruct with uncertainty='bootstrap'."
-            )
+            raise UsageError("no uncertainty was computed; reconstruct with uncertainty='bootstrap'.")
         return self.spread.interval(level)
 
     @property

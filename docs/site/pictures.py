@@ -117,7 +117,7 @@ def _before(measurement: Any) -> tuple[str, Any]:
 
 
 def _suits(kind: Any, scene: Scene) -> bool:
-    """Denoisers are shown denoising, and priors that are for more than that are not."""
+    """Whether a method's picture is made from this scene: methods that only denoise are shown denoising."""
     bases = [base.__name__ for base in kind.__mro__]
     if scene.name == "scan":
         return not {"SelfSupervised", "SobolevMethod"} & set(bases)

@@ -35,8 +35,8 @@ def main() -> None:
             traceback.print_exc()
         place = traceback.extract_tb(error.__traceback__)[-1]
         _complain(
-            f"unexpected {type(error).__name__} in {place.name}: {error}; set IMAGEREG_DEBUG=1 for the whole "
-            "story and report it.",
+            f"unexpected {type(error).__name__} in {place.name}: {error}; set IMAGEREG_DEBUG=1 "
+            "for the full traceback; please report it.",
             1,
         )
 

@@ -19,7 +19,7 @@ class CGLSMethod(Method):
 
     name: ClassVar[str] = "cgls"
     title: ClassVar[str] = "Conjugate gradients"
-    summary: ClassVar[str] = "least squares in few steps; the number of steps sets the smoothness"
+    summary: ClassVar[str] = "least squares by conjugate gradients, regularised by stopping early"
     reference: ClassVar[str] = (
         "M. Hestenes, E. Stiefel, J. Res. Natl. Bur. Stand. 49 (1952) 409, doi:10.6028/jres.049.044"
     )

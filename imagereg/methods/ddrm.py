@@ -22,7 +22,9 @@ class DenoisingRestoration(LevelMethod):
 
     name: ClassVar[str] = "ddrm"
     title: ClassVar[str] = "DDRM"
-    summary: ClassVar[str] = "fills and denoises with a diffusion network where singular vectors are known"
+    summary: ClassVar[str] = (
+        "diffusion restoration in the singular vectors of the physics: inpainting, deblurring, downsampling"
+    )
     reference: ClassVar[str] = (
         "B. Kawar, M. Elad, S. Ermon, J. Song, Denoising diffusion restoration models, NeurIPS (2022), "
         "arXiv:2201.11793"

@@ -22,7 +22,9 @@ class DiffusionRestoration(LevelMethod):
 
     name: ClassVar[str] = "diffpir"
     title: ClassVar[str] = "DiffPIR"
-    summary: ClassVar[str] = "plug and play with a diffusion network: denoises and fits along a falling noise"
+    summary: ClassVar[str] = (
+        "plug-and-play restoration with a diffusion prior, over a decreasing noise schedule"
+    )
     reference: ClassVar[str] = (
         "Y. Zhu, K. Zhang, J. Liang, J. Cao, B. Wen, R. Timofte, L. Van Gool, Denoising diffusion models for "
         "plug-and-play image restoration, CVPR workshops (2023), arXiv:2305.08995"

@@ -23,7 +23,7 @@ class DiffusionPosteriorSampling(DiffusionMethod):
 
     name: ClassVar[str] = "dps"
     title: ClassVar[str] = "Diffusion posterior sampling"
-    summary: ClassVar[str] = "draws an image that data of any physics and a diffusion network allow"
+    summary: ClassVar[str] = "posterior sampling with a diffusion prior, for any differentiable physics"
     reference: ClassVar[str] = (
         "H. Chung, J. Kim, M. Mccann, M. Klasky, J. Ye, Diffusion posterior sampling for general noisy "
         "inverse problems, ICLR (2023), arXiv:2209.14687; run by deepinv"

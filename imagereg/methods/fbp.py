@@ -20,7 +20,7 @@ class FBP(Method):
 
     name: ClassVar[str] = "fbp"
     title: ClassVar[str] = "Filtered back-projection"
-    summary: ClassVar[str] = "the quick and quantitative standard for many views and little noise"
+    summary: ClassVar[str] = "fast, quantitative standard for many views and little noise"
     reference: ClassVar[str] = (
         "G. Ramachandran, A. Lakshminarayanan, Proc. Natl. Acad. Sci. 68 (1971) 2236, "
         "doi:10.1073/pnas.68.9.2236; D. Parker, Med. Phys. 9 (1982) 254, doi:10.1118/1.595078 (short scans)"

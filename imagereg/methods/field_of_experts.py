@@ -30,7 +30,9 @@ class FieldOfExperts(Variational):
 
     name: ClassVar[str] = "field_of_experts"
     title: ClassVar[str] = "Field of Experts"
-    summary: ClassVar[str] = "natural textures from noisy images, with filters learned from example pairs"
+    summary: ClassVar[str] = (
+        "variational reconstruction with filters learned from example pairs, for natural textures"
+    )
     reference: ClassVar[str] = (
         "S. Roth, M. Black, Int. J. Comput. Vis. 82 (2009) 205, doi:10.1007/s11263-008-0197-6; Y. Chen, "
         "R. Ranftl, T. Pock, IEEE Trans. Image Process. 23 (2014) 1060, doi:10.1109/TIP.2014.2299065"

@@ -31,8 +31,7 @@ class GraphLaplacian(Method):
     name: ClassVar[str] = "graph_laplacian"
     title: ClassVar[str] = "graphLa+Psi (data-dependent graph Laplacian)"
     summary: ClassVar[str] = (
-        "Refines a first reconstruction from few or noisy views: pixels that look alike in it are kept "
-        "alike, and the data decide the rest."
+        "refinement of a first reconstruction: pixels that look alike in it are smoothed together"
     )
     reference: ClassVar[str] = (
         "Bianchi, Evangelista, Aleotti, Donatelli, Loli Piccolomini, Li 2023, arXiv 2312.16936; "

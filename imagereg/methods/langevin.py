@@ -28,7 +28,7 @@ class Langevin(DenoiserMethod):
 
     name: ClassVar[str] = "langevin"
     title: ClassVar[str] = "Langevin sampling"
-    summary: ClassVar[str] = "samples the images that fit data and denoiser: mean, spread and intervals"
+    summary: ClassVar[str] = "posterior samples with any denoiser as prior: mean, spread and intervals"
     reference: ClassVar[str] = (
         "R. Laumont et al., SIAM J. Imaging Sci. 15 (2022) 701, doi:10.1137/21M1406349 (PnP-ULA); "
         "M. Pereyra, L. Vargas Mieles, K. Zygalakis, SIAM J. Imaging Sci. 13 (2020) 905, "

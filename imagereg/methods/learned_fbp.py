@@ -32,9 +32,7 @@ class LearnedFBP(Method):
 
     name: ClassVar[str] = "learned_fbp"
     title: ClassVar[str] = "Learned reconstruction"
-    summary: ClassVar[str] = (
-        "networks on filtered back-projections: few views in seconds, as trained scenes suggest"
-    )
+    summary: ClassVar[str] = "fast learned reconstruction from few views"
     reference: ClassVar[str] = (
         "K. Jin, M. McCann, E. Froustey, M. Unser, IEEE Trans. Image Process. 26 (2017) 4509, "
         "doi:10.1109/TIP.2017.2713099; A. Hauptmann et al., IEEE Trans. Med. Imaging 37 (2018) 1382, "

@@ -53,7 +53,7 @@ class LearnedProximalNetwork(Method):
 
     name: ClassVar[str] = "lpn"
     title: ClassVar[str] = "Learned proximal network"
-    summary: ClassVar[str] = "a trained prior that is an exact proximal operator, with a value and proofs"
+    summary: ClassVar[str] = "reconstruction with a learned prior whose proximal operator is exact"
     reference: ClassVar[str] = (
         "Z. Fang, S. Buchanan, J. Sulam, What's in a prior? Learned proximal networks for inverse problems, "
         "ICLR (2024), arXiv:2310.14344"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OWN_STEPS = 800
 DITHER = 0.6
 DRAWS = 8
-UNEVEN = 4  # rounds in which the unevenness of the noise and the mean image find each other
+VARIANCE_ROUNDS = 4  # rounds in which the ratio of variances and the mean image converge together
 SPAN = 1.3  # of the sweep: the rough level is right to about a tenth, and criteria have other minima far off
 
 
@@ -35,7 +35,7 @@ class Noise2Score(SelfSupervised):
     name: ClassVar[str] = "noise2score"
     title: ClassVar[str] = "Noise2Score"
     summary: ClassVar[str] = (
-        "denoises Gaussian, Poisson or speckled images without clean ones, of known or unknown noise"
+        "denoising of Gaussian, Poisson or speckle noise, of known or unknown level, by a learned score"
     )
     reference: ClassVar[str] = (
         "K. Kim, J. Ye, NeurIPS (2021), arXiv:2106.07009; K. Kim, T. Kwon, J. Ye, CVPR (2022), "
@@ -271,11 +271,11 @@ class Tweedie:
         return total / self.draws
 
     def _mean(self, v: torch.Tensor, score: torch.Tensor, sigma: float) -> torch.Tensor:
-        """v + (r sigma^2 + d^2) s, r the unevenness of the noise at that very mean."""
+        """v + (r sigma^2 + d^2) s, r the ratio of the noise's variances at that very mean."""
         from imagereg.priors.stabilised import stable_level
 
         added = (self.dither * stable_level(self.known.kind, self.known.level)) ** 2
         mean = v + (sigma**2 + added) * score
-        for _ in range(UNEVEN if self.known.kind == "poisson" else 0):
-            mean = v + (self.domain.unevenness(mean) * sigma**2 + added) * score
+        for _ in range(VARIANCE_ROUNDS if self.known.kind == "poisson" else 0):
+            mean = v + (self.domain.variance_ratio(mean) * sigma**2 + added) * score
         return mean

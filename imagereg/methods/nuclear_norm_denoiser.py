@@ -24,7 +24,9 @@ class NuclearNormDenoiser(SelfSupervised):
 
     name: ClassVar[str] = "nuclear_norm_denoiser"
     title: ClassVar[str] = "Nuclear-norm denoiser"
-    summary: ClassVar[str] = "trains on single noisy images by keeping the rank of its Jacobian low"
+    summary: ClassVar[str] = (
+        "denoiser trained on the noisy image itself, with a penalty on the nuclear norm of its Jacobian"
+    )
     reference: ClassVar[str] = "C. Scarvelis, J. Solomon, NeurIPS (2024), arXiv:2405.14544"
     main: ClassVar[str] = "strength"
 

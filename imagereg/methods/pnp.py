@@ -24,7 +24,9 @@ class PlugAndPlay(DenoiserMethod):
 
     name: ClassVar[str] = "pnp"
     title: ClassVar[str] = "Plug-and-play denoiser"
-    summary: ClassVar[str] = "lets any denoiser, classical or trained, regularise any linear problem"
+    summary: ClassVar[str] = (
+        "plug-and-play regularisation of a linear problem by any denoiser, classical or trained"
+    )
     reference: ClassVar[str] = (
         "S. Venkatakrishnan, C. Bouman, B. Wohlberg, GlobalSIP (2013) 945, "
         "doi:10.1109/GlobalSIP.2013.6737048; K. Zhang et al., IEEE Trans. Pattern Anal. Mach. Intell. 44 "

@@ -25,7 +25,9 @@ class RecorruptedToRecorrupted(SelfSupervised):
 
     name: ClassVar[str] = "recorrupted"
     title: ClassVar[str] = "Recorrupted-to-recorrupted (R2R)"
-    summary: ClassVar[str] = "trains on single noisy images of known noise; the standard to compare with"
+    summary: ClassVar[str] = (
+        "denoiser trained on the noisy image itself, for noise of known level; a baseline for comparison"
+    )
     reference: ClassVar[str] = (
         "T. Pang et al., CVPR (2021), doi:10.1109/CVPR46437.2021.00208; B. Monroy et al., CVPR "
         "(2025), arXiv:2412.04648 (Poisson and Gamma)"

@@ -37,9 +37,7 @@ class RedDiffusion(LevelMethod):
 
     name: ClassVar[str] = "red_diff"
     title: ClassVar[str] = "RED-diff"
-    summary: ClassVar[str] = (
-        "fits data of any physics, non-linear ones too, to what a diffusion network has seen"
-    )
+    summary: ClassVar[str] = "reconstruction with a diffusion prior, for linear and non-linear physics"
     reference: ClassVar[str] = (
         "M. Mardani, J. Song, J. Kautz, A. Vahdat, A variational perspective on solving inverse problems "
         "with diffusion models, ICLR (2024), arXiv:2305.04391"

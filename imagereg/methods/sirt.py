@@ -18,7 +18,9 @@ class SIRTMethod(Method):
 
     name: ClassVar[str] = "sirt"
     title: ClassVar[str] = "SIRT"
-    summary: ClassVar[str] = "robust with few or uneven views; stopping early keeps the noise down"
+    summary: ClassVar[str] = (
+        "robust iterative reconstruction for few or uneven views, regularised by stopping early"
+    )
     reference: ClassVar[str] = (
         "J. Gregor, T. Benson, IEEE Trans. Med. Imaging 27 (2008) 918, doi:10.1109/TMI.2008.923696"
     )

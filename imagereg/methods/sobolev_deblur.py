@@ -22,7 +22,7 @@ class SobolevDeblur(SobolevMethod):
     name: ClassVar[str] = "sobolev_deblur"
     title: ClassVar[str] = "Sobolev H^s deblurring"
     summary: ClassVar[str] = (
-        "Undoes a known blur, with s as a preconditioner or to fit noise that is not white"
+        "deblurring with the data term in a Sobolev norm, as a preconditioner or for noise that is not white"
     )
     reference: ClassVar[str] = "B. Zhu, J. Hu, Y. Lou, Y. Yang 2021, arXiv 2109.06255"
     needs: ClassVar[Needs] = Needs(quantity=("image", "line_integrals"))

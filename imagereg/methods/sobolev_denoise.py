@@ -17,7 +17,7 @@ class SobolevDenoise(SobolevMethod):
     name: ClassVar[str] = "sobolev_denoise"
     title: ClassVar[str] = "Sobolev H^s denoising"
     summary: ClassVar[str] = (
-        "Denoises images whose noise is smooth (s > 0) or fine-grained (s < 0) rather than white"
+        "denoising with the data term in a Sobolev norm, for smooth (s > 0) or fine-grained (s < 0) noise"
     )
     reference: ClassVar[str] = (
         "B. Zhu, J. Hu, Y. Lou, Y. Yang 2021, arXiv 2109.06255; L. Rudin, S. Osher, E. Fatemi, Physica D 60 "

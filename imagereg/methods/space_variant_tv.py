@@ -34,7 +34,7 @@ class SpaceVariantTV(TotalVariation):
     name: ClassVar[str] = "space_variant_tv"
     title: ClassVar[str] = "Space-variant total variation"
     summary: ClassVar[str] = (
-        "Sharper than total variation from few views: the edges of a first reconstruction are smoothed less"
+        "total variation that smooths the edges of a first reconstruction less, for few views"
     )
     reference: ClassVar[str] = (
         "E. Morotti, D. Evangelista, A. Sebastiani, E. Loli Piccolomini 2024, arXiv 2404.16900, and 2025, "

@@ -33,7 +33,7 @@ class SpiralTap(Method):
     name: ClassVar[str] = "spiral_tap"
     title: ClassVar[str] = "SPIRAL-TAP"
     summary: ClassVar[str] = (
-        "Images from few counted photons: the Poisson likelihood itself, with one of six penalties"
+        "reconstruction from few photon counts with the Poisson likelihood and one of six penalties"
     )
     reference: ClassVar[str] = (
         "Z. Harmany, R. Marcia, R. Willett, IEEE Trans. Image Process. 21 (2012) 1084, "

@@ -20,7 +20,7 @@ class Tikhonov(Variational):
 
     name: ClassVar[str] = "tikhonov"
     title: ClassVar[str] = "Tikhonov"
-    summary: ClassVar[str] = "smooth images without edges, in few steps and with one solution"
+    summary: ClassVar[str] = "smooth images by a quadratic penalty on the image or its gradient"
     reference: ClassVar[str] = (
         "A. N. Tikhonov, Soviet Math. Dokl. 4 (1963) 1035; P. C. Hansen, Discrete Inverse Problems (2010), "
         "doi:10.1137/1.9780898718836"

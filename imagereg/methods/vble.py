@@ -37,9 +37,7 @@ class VBLE(Method):
 
     name: ClassVar[str] = "vble"
     title: ClassVar[str] = "Variational Bayes in latents (VBLE)"
-    summary: ClassVar[str] = (
-        "restores images by the prior of a compressive autoencoder, with samples of what else they may be"
-    )
+    summary: ClassVar[str] = "posterior mean, samples and intervals with a compressive autoencoder as prior"
     reference: ClassVar[str] = (
         "M. Biquard, M. Chabert, F. Genin, C. Latry, T. Oberlin, 2023, arXiv:2311.17744; 2024, "
         "arXiv:2412.04130 (variant xz)"

@@ -26,8 +26,7 @@ class WaveformInversion(Method):
     name: ClassVar[str] = "waveform_inversion"
     title: ClassVar[str] = "Full waveform inversion (H^s)"
     summary: ClassVar[str] = (
-        "Finds the velocities under a seismic survey from its whole traces; negative s weighs their low "
-        "frequencies, which forgives a poor start and noise at high frequencies."
+        "seismic velocities from whole traces, with the misfit in a Sobolev norm along time"
     )
     reference: ClassVar[str] = (
         "Tarantola 1984, doi 10.1190/1.1441754; Zhu, Hu, Lou, Yang 2021, arXiv 2109.06255 (H^s misfit)"

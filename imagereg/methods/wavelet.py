@@ -20,7 +20,9 @@ class WaveletMethod(Variational):
 
     name: ClassVar[str] = "wavelet"
     title: ClassVar[str] = "Wavelet sparsity"
-    summary: ClassVar[str] = "texture and smooth shading that total variation would flatten"
+    summary: ClassVar[str] = (
+        "sparsity in a wavelet basis, for texture and smooth shading that total variation would flatten"
+    )
     reference: ClassVar[str] = (
         "I. Daubechies, M. Defrise, C. De Mol, Commun. Pure Appl. Math. 57 (2004) 1413, doi:10.1002/cpa.20042"
     )

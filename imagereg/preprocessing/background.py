@@ -22,7 +22,7 @@ class Background(Step):
 
     name: ClassVar[str] = "background"
     title: ClassVar[str] = "Background"
-    summary: ClassVar[str] = "line integrals set to zero in the air at both edges of the detector."
+    summary: ClassVar[str] = "offset of the line integrals in the air at both edges of the detector, removed"
 
     columns: int = parameter(5, "columns at either edge that see air in every view", ge=1, unit="columns")
 

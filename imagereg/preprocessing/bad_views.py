@@ -27,7 +27,7 @@ class BadViews(Step):
 
     name: ClassVar[str] = "bad_views"
     title: ClassVar[str] = "Bad views"
-    summary: ClassVar[str] = "frames that were dropped, dark or saturated left out, or interpolated."
+    summary: ClassVar[str] = "dropped, dark or saturated frames, left out or interpolated"
 
     action: Literal["drop", "interpolate"] = parameter("drop", "leave bad views out, or interpolate them")
     views: tuple[int, ...] | None = parameter(None, "numbers of the bad views, from 0; found where not given")

@@ -26,7 +26,7 @@ class Bin(Step):
 
     name: ClassVar[str] = "bin"
     title: ClassVar[str] = "Bin"
-    summary: ClassVar[str] = "blocks of pixels averaged into one: less noise, less memory, coarser detail."
+    summary: ClassVar[str] = "blocks of pixels averaged into one: less noise, less memory, coarser detail"
 
     columns: int = parameter(2, "columns averaged into one", ge=1, unit="columns")
     rows: int | None = parameter(

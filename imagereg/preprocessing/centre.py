@@ -32,9 +32,7 @@ class Centre(Step):
 
     name: ClassVar[str] = "centre"
     title: ClassVar[str] = "Centre of rotation"
-    summary: ClassVar[str] = (
-        "the detector column of the rotation axis, found by estimators that vote, or given."
-    )
+    summary: ClassVar[str] = "detector column of the rotation axis, found by estimators that vote, or given"
     reference: ClassVar[str] = (
         "double wedge: Vo et al. (2014), doi 10.1364/OE.22.019078; sharpness: Donath et al. (2006), "
         "doi 10.1364/JOSAA.23.001048; moments: Ludwig (1966), doi 10.1002/cpa.3160190207"

@@ -27,7 +27,7 @@ class Crop(Step):
 
     name: ClassVar[str] = "crop"
     title: ClassVar[str] = "Crop"
-    summary: ClassVar[str] = "part of the detector's columns and rows, the geometry following."
+    summary: ClassVar[str] = "part of the detector, with the geometry adjusted"
 
     columns: Span | None = parameter(
         None, "first column and end; negative numbers count from the last", unit="columns"

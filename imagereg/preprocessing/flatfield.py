@@ -40,7 +40,7 @@ class FlatField(Step):
 
     name: ClassVar[str] = "flatfield"
     title: ClassVar[str] = "Flat field and logarithm"
-    summary: ClassVar[str] = "counts over flats, minus log: line integrals and their weights."
+    summary: ClassVar[str] = "line integrals and their weights from counts, flats and darks"
     reference: ClassVar[str] = "Kak and Slaney (1988), doi 10.1137/1.9780898719277"
 
     combine: Literal["median", "mean"] = parameter("median", "how flats, and darks, are combined")

@@ -40,7 +40,7 @@ class Outliers(Step):
     name: ClassVar[str] = "outliers"
     title: ClassVar[str] = "Outliers"
     summary: ClassVar[str] = (
-        "zingers, dead and hot pixels, saturated values and NaN replaced by their neighbours."
+        "zingers, dead and hot pixels, saturated values and NaN, replaced by their neighbours"
     )
 
     threshold: float = parameter(8.0, "standard deviations of noise beyond which a value stands out", ge=3)

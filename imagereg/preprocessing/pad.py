@@ -24,7 +24,7 @@ class Pad(Step):
 
     name: ClassVar[str] = "pad"
     title: ClassVar[str] = "Pad"
-    summary: ClassVar[str] = "columns added at both edges, for objects larger than the field of view."
+    summary: ClassVar[str] = "columns added at both edges, for objects wider than the field of view"
 
     columns: int = parameter(64, "columns added at either edge", ge=1, unit="columns")
     mode: Literal["fade", "edge", "zero"] = parameter(

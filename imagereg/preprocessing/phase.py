@@ -33,7 +33,7 @@ class Paganin(Step):
 
     name: ClassVar[str] = "paganin"
     title: ClassVar[str] = "Phase retrieval (Paganin)"
-    summary: ClassVar[str] = "single-distance phase retrieval for an object of one material."
+    summary: ClassVar[str] = "single-distance phase retrieval for an object of one material"
     reference: ClassVar[str] = "Paganin et al. (2002), doi 10.1046/j.1365-2818.2002.01010.x"
 
     energy: float = parameter(20.0, "energy of the photons", gt=0, unit="keV")

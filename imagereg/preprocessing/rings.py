@@ -40,7 +40,7 @@ class Rings(Step):
 
     name: ClassVar[str] = "rings"
     title: ClassVar[str] = "Ring removal"
-    summary: ClassVar[str] = "stripes of the sinogram, which make rings in the image, taken off."
+    summary: ClassVar[str] = "stripes of the sinogram, which make rings in the image, removed"
     reference: ClassVar[str] = (
         "Vo, Atwood and Drakopoulos (2018), doi 10.1364/OE.26.028396; "
         "Muench et al. (2009), doi 10.1364/OE.17.008567"

@@ -18,7 +18,7 @@ class Views(Step):
 
     name: ClassVar[str] = "views"
     title: ClassVar[str] = "Views"
-    summary: ClassVar[str] = "every n-th view, or those from a first up to a last one."
+    summary: ClassVar[str] = "every n-th view, or a range of views"
 
     every: int = parameter(1, "take one view out of so many", ge=1)
     first: int = parameter(0, "number of the first view, from 0; negative counts from the last")

@@ -22,7 +22,7 @@ class Stabilised(Protocol):
     def back(self, v: torch.Tensor) -> torch.Tensor:
         """The mean of y whose v has the mean `v`, roughly: the inverse of T, its bias taken off."""
 
-    def unevenness(self, v: torch.Tensor) -> torch.Tensor:
+    def variance_ratio(self, v: torch.Tensor) -> torch.Tensor:
         """The variance of the noise where v has the mean `v`, over the one that it shall have."""
 
 
@@ -38,7 +38,7 @@ class Identity:
         """The same."""
         return v
 
-    def unevenness(self, v: torch.Tensor) -> torch.Tensor:
+    def variance_ratio(self, v: torch.Tensor) -> torch.Tensor:
         """1."""
         return torch.ones_like(v)
 
@@ -67,7 +67,7 @@ class SquareRoot:
             unit < mean[-1], _between(unit, mean, counts), unit.square() / 4 - 0.125
         )
 
-    def unevenness(self, v: torch.Tensor) -> torch.Tensor:
+    def variance_ratio(self, v: torch.Tensor) -> torch.Tensor:
         """Var v over the gain: 0 without light, 1 for many photons."""
         _, mean, variance = _square_roots_of_counts()
         return _between(v / self.gain**0.5, mean, variance)
@@ -113,7 +113,7 @@ class Logarithm:
         """exp(v + 1 / (2 looks))."""
         return (v + 0.5 / self.looks).exp()
 
-    def unevenness(self, v: torch.Tensor) -> torch.Tensor:
+    def variance_ratio(self, v: torch.Tensor) -> torch.Tensor:
         """1."""
         return torch.ones_like(v)
 

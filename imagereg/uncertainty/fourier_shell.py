@@ -91,7 +91,7 @@ def shell_correlation(
         raise UsageError(f"shell_correlation: images of shapes {a.shape} and {b.shape}; give two alike.")
     if min(a.shape) < SMALLEST:
         raise UsageError(
-            f"shell_correlation: an edge of {min(a.shape)} pixels is too short; {SMALLEST} are not."
+            f"shell_correlation: needs at least {SMALLEST} pixels per edge; the image has {min(a.shape)}."
         )
     edges = tuple(voxel) or (1.0,) * a.ndim
     fade = _fade(a.shape)

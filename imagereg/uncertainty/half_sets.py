@@ -56,7 +56,7 @@ def half_sets(measurement: Measurement, *, seed: int = 0) -> tuple[Measurement, 
     if measurement.geometry is not None:
         views = measurement.geometry.views
         if views < FEWEST:
-            raise UsageError(f"{views} views are too few to part them into halves; {FEWEST} are not.")
+            raise UsageError(f"half sets need at least {FEWEST} views; the scan has {views}.")
         odd = torch.arange(views) % 2 == 1
         return take_views(measurement, ~odd), take_views(measurement, odd), "views of even and odd number"
     bare = replace(measurement, truth=None, weights=None)

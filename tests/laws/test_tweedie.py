@@ -109,7 +109,7 @@ def test_square_roots_of_few_photons_have_their_mean_and_variance(photons: float
     domain = SquareRoot(gain)
     v = domain.to(gain * counts)
     assert float(domain.back(v.mean())) == pytest.approx(gain * photons, rel=0.01)
-    assert float(domain.unevenness(v.mean())) == pytest.approx(float(v.var()) / gain, rel=0.02)
+    assert float(domain.variance_ratio(v.mean())) == pytest.approx(float(v.var()) / gain, rel=0.02)
     assert float(domain.back(domain.to(torch.zeros(())))) == pytest.approx(0, abs=1e-12)
 
 
