@@ -57,7 +57,7 @@ class DiffusionPosteriorSampling(DiffusionMethod):
             norm,
             strength=self.strength,
             guidance=self.guidance,
-            noise=float(noise.mean()) if noise is not None else 0.0,
+            noise=noise if noise is not None else 0.0,
             seed=seed,
             ramp=ramp,
         )

@@ -56,14 +56,13 @@ class FieldOfExperts(Variational):
         from imagereg.priors.field_of_experts import FieldOfExpertsPrior
 
         arrays = load_filters(self.filters)
-        # A batch shares one operator, and with it one range.
-        ratio = float(scaling.span.mean()) / float(arrays["span"])
-        curvature = 1.0 if scaling.absolute else float(scaling.curvature.mean())
         return (
             FieldOfExpertsPrior(
-                arrays["weights"] * (self.strength * curvature * ratio),
-                arrays["smoothings"] * ratio,
+                arrays["weights"],
+                arrays["smoothings"],
                 arrays["filters"],
+                factor=scaling.quadratic(self.strength),
+                ratio=scaling.span / float(arrays["span"]),
             ),
         )
 

@@ -60,12 +60,12 @@ class Langevin(DenoiserMethod):
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step: the chain itself while it burns in, then the mean so far with its spread."""
         import torch
-        from deepinv.sampling.sampling_iterators import SKRockIterator, ULAIterator
 
         from imagereg.fidelities.least_squares import LeastSquares
         from imagereg.noise.level import noise_level
         from imagereg.priors.denoiser import DenoiserPrior
         from imagereg.priors.denoisers import denoiser
+        from imagereg.solvers.langevin import DAMPING, SKROCK, ULA
         from imagereg.solvers.problem import Problem
         from imagereg.solvers.state import State
         from imagereg.uncertainty.samples import Moments
@@ -78,32 +78,34 @@ class Langevin(DenoiserMethod):
         low, span = scaling.darkest, scaling.span
         chosen = self._custom or denoiser(self.denoiser, weights=self.weights)
         prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + span)
-        likelihood, score = _Likelihood(weights), _Score(prior, span)
         curvature = largest_curvature(physics, weights, scaling.image)
-        curvature += self.balance / (self.sigma * float(span.min())) ** 2
-        settings = {"alpha": self.balance, "sigma": self.sigma}
+        curvature = curvature + self.balance / (self.sigma * span).square()
+        chain: ULA | SKROCK
         if self.algorithm == "ula":
-            step = self.step / curvature
-            chain = ULAIterator({**settings, "step_size": step})
+            chain = ULA(self.step / curvature)
         else:
-            eta = 0.05
-            stable = (self.stages - 0.5) ** 2 * (2 - 4 / 3 * eta) - 1.5
-            step = self.step * stable / curvature
-            more = {"step_size": step, "inner_iter": self.stages, "eta": eta}
-            chain = SKRockIterator({**settings, **more})
+            stable = (self.stages - 0.5) ** 2 * (2 - 4 / 3 * DAMPING) - 1.5
+            chain = SKROCK(self.step * stable / curvature, self.stages)
+
+        def gradient(x: torch.Tensor) -> torch.Tensor:
+            """grad log p(x | y): the data's, and Tweedie's in the units of the image."""
+            data_term = physics.A_adjoint(weights * (data - physics.A(x)))
+            score = (prior.denoise(x, self.sigma) - x) / (self.sigma * span).square()
+            return data_term + self.balance * score
+
         notes = (f"The likelihood has a {known.how}.",)
         moments, kept = Moments(), []
-        x, total = {"x": scaling.image}, self.burn_in + self.samples * self.thinning
+        x, total = scaling.image, self.burn_in + self.samples * self.thinning
         for iteration in range(1, total + 1):
             with torch.no_grad():
-                x = chain(x, data, physics, likelihood, score, iteration)
+                x = chain(x, gradient)
             burning = iteration <= self.burn_in
             if not burning:
-                moments.add(x["x"])
+                moments.add(x)
                 if (iteration - self.burn_in) % self.thinning == 0:
-                    kept.append(x["x"].clone())
+                    kept.append(x.clone())
             last = iteration == total
-            image = x["x"] if burning else moments.mean
+            image = x if burning else moments.mean
             memory: dict[str, Any] = {"image": image}
             if moments.count > 1:
                 memory["uncertainty"] = {"mean": moments.mean, "std": moments.std}
@@ -125,37 +127,21 @@ class Langevin(DenoiserMethod):
             )
 
 
-class _Likelihood:
-    """Gradient of 1/2 ||(A x - y) / std||^2, in the form that deepinv's samplers ask for."""
-
-    def __init__(self, weights: torch.Tensor) -> None:
-        self.weights = weights
-
-    def grad(self, x: torch.Tensor, y: torch.Tensor, physics: Any) -> torch.Tensor:
-        back: torch.Tensor = physics.A_adjoint(self.weights * (physics.A(x) - y))
-        return back
-
-
-class _Score:
-    """Gradient of -log p in the units of the image: (x - D(x)) / (sigma span)^2."""
-
-    def __init__(self, prior: Any, span: torch.Tensor) -> None:
-        self.prior, self.span = prior, span
-
-    def grad(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        smooth: torch.Tensor = self.prior.denoise(x, sigma)
-        return (x - smooth) / (sigma * self.span).square()
-
-
-def largest_curvature(physics: Any, weights: torch.Tensor, like: torch.Tensor, steps: int = 20) -> float:
-    """||A^T W A||, by power iteration from a start that repeats, 2 % more for what it falls short of."""
+def largest_curvature(
+    physics: Any, weights: torch.Tensor, like: torch.Tensor, steps: int = 20
+) -> torch.Tensor:
+    """||A^T W A|| of each item, (B, 1, ..., 1), by power iteration; 2 % more for what it falls short of."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
-    largest = 1.0
+    x = (
+        torch.randn((1, *like.shape[1:]), generator=generator, dtype=like.dtype)
+        .to(like.device)
+        .expand_as(like)
+    )
+    largest = torch.ones_like(like.flatten(1)[:, :1]).reshape(-1, *[1] * (like.ndim - 1))
     with torch.no_grad():
         for _ in range(steps):
-            x = physics.A_adjoint(weights * physics.A(x / x.norm()))
-            largest = float(x.norm())
+            x = physics.A_adjoint(weights * physics.A(x / x.flatten(1).norm(dim=1).reshape(largest.shape)))
+            largest = x.flatten(1).norm(dim=1).reshape(largest.shape)
     return 1.02 * largest

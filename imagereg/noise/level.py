@@ -92,20 +92,24 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
         raise UsageError(f"noise {noise}: its variance is not known; choose by held_out, which needs none.")
     relative = None if measurement.weights is None else measurement.weights.clamp_min(1e-12).rsqrt()
     factor = estimate(data, relative)
-    if not factor > 0:
+    if not bool((factor > 0).any()):
         raise UsageError(
             "the data show no noise to estimate (neighbouring values are equal); give a noise model, or "
             "choose by held_out."
         )
+    # A blank item among others has no noise of its own; the least of them keeps it from dividing by zero.
+    factor = torch.where(factor > 0, factor, factor[factor > 0].min())
+    each = factor.to(data.abs().dtype).reshape(-1, *[1] * (data.ndim - 1))
     what = "finest wavelet details where the data are quietest"
+    low, high = float(factor.min()), float(factor.max())
+    size = f"{low:.4g}" if high <= 1.005 * low else f"{low:.4g} to {high:.4g}"
     if relative is None:
-        how = f"noise of {factor:.4g} estimated from the {what}"
-        return NoiseLevel(torch.full_like(data[:1, :1].abs(), factor), how, True)
-    return NoiseLevel(relative * factor, f"noise estimated from the weights, scaled by the {what}", True)
+        return NoiseLevel(each, f"noise of {size} estimated from the {what}", True)
+    return NoiseLevel(relative * each, f"noise estimated from the weights, scaled by the {what}", True)
 
 
-def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> float:
-    """Standard deviation of white noise in data, in units of `relative` where the noise is not uniform.
+def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> torch.Tensor:
+    """Standard deviation of white noise in each item of a batch, in units of `relative` where it varies.
 
     Tiles of 8 x 8 finest diagonal wavelet coefficients are ranked by their mean square. Edges make most of
     them too large in a sinogram, and with them the median of all coefficients (D. Donoho, I. Johnstone,
@@ -117,27 +121,32 @@ def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> float:
     data : (B, C, ..., rows or views, columns).
     relative : standard deviations up to the factor that is returned, in the shape of the data.
 
+    Returns
+    -------
+    (B,), float64; 0 for an item without any detail.
+
     Raises
     ------
     UsageError
         For fewer than 16 columns.
     """
     if data.is_complex():
-        parts = torch.view_as_real(data).movedim(-1, 0)
-        return float(sum(estimate(part, relative) ** 2 for part in parts) ** 0.5)
+        real, imaginary = (estimate(part, relative) for part in (data.real, data.imag))
+        return torch.hypot(real, imaginary)
     if data.shape[-1] < 16:
         raise UsageError(f"{data.shape[-1]} columns are too few to estimate the noise; give a noise model.")
     squares = _details(data, HIGH_PASS).square()
     if relative is not None:
-        squares = squares / _details(relative.square(), [tap**2 for tap in HIGH_PASS])
-    energy, count = _tiles(squares)
-    energy = energy[energy > 0]  # padding holds no noise
-    if energy.numel() == 0:
-        return 0.0
+        squares = squares / _details(relative.square().expand_as(data), [tap**2 for tap in HIGH_PASS])
+    tiles, count = _tiles(squares)
     # The first decile of chi^2 over its degrees of freedom (Wilson, Hilferty).
     spread = 2.0 / (9.0 * count)
     decile = (1.0 - spread - 1.2815515655446004 * spread**0.5) ** 3
-    return float((energy.double().quantile(0.1) / decile).sqrt())
+    levels = []
+    for energy in tiles.reshape(data.shape[0], -1).double():
+        noisy = energy[energy > 0]  # padding holds no noise
+        levels.append(noisy.quantile(0.1) if noisy.numel() else noisy.new_zeros(()))
+    return (torch.stack(levels) / decile).sqrt()
 
 
 def _details(data: torch.Tensor, filter: Any) -> torch.Tensor:

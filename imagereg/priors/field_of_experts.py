@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
 
 from imagereg.errors import UsageError
-from imagereg.fidelities.base import Step
+from imagereg.fidelities.base import Step, align
 from imagereg.priors.base import Functional, LinearMap, Prior
 
 
@@ -39,42 +39,45 @@ class FilterBank(LinearMap):
 
 
 class SmoothedL1(Functional):
-    """g(z) = sum_k r_k sum_i (sqrt(z_ki^2 + e_k^2) - e_k), with r_k = e_k so that its curvature is at most 1.
+    """g(z) = a sum_k e_k sum_i (sqrt(z_ki^2 + e_k^2) - e_k), whose curvature is at most a.
 
     Parameters
     ----------
-    edges : e (K,), where the parabola turns into a cone.
+    edges : e (K,), where the parabola turns into a cone, in units of `ratio`.
+    factor, ratio : a, and what all e are multiplied by; one number, or one for each item (B, 1, ..., 1).
     """
 
-    def __init__(self, edges: torch.Tensor) -> None:
-        self.edges = edges
+    def __init__(self, edges: torch.Tensor, factor: Step = 1.0, ratio: Step = 1.0) -> None:
+        self.edges, self.factor, self.ratio = edges, factor, ratio
 
     def _edges(self, z: torch.Tensor) -> torch.Tensor:
-        return self.edges.to(z).reshape(-1, *[1] * (z.ndim - 3))
+        return self.edges.to(z).reshape(-1, *[1] * (z.ndim - 3)) * align(self.ratio, z)
 
     def slope(self, scale: Step) -> Step:
-        """1, the largest curvature."""
-        return 1.0
+        """a, the largest curvature."""
+        return self.factor
 
     def fn(self, z: torch.Tensor) -> torch.Tensor:
         """g(z) of each item, shape (B,)."""
         e = self._edges(z)
-        return (e * (torch.hypot(z, e.expand_as(z)) - e)).flatten(1).sum(1)
+        return (align(self.factor, z) * e * (torch.hypot(z, e.expand_as(z)) - e)).flatten(1).sum(1)
 
     def grad(self, z: torch.Tensor) -> torch.Tensor:
-        """e z / sqrt(z^2 + e^2)."""
+        """a e z / sqrt(z^2 + e^2)."""
         e = self._edges(z)
-        return e * z / torch.hypot(z, e.expand_as(z))
+        return align(self.factor, z) * e * z / torch.hypot(z, e.expand_as(z))
 
 
 class FieldOfExpertsPrior(Prior):
-    """sum_k w_k sum_i sqrt((c_k * x)_i^2 + v_k^2), up to a constant: smooth, its curvature known.
+    """a r sum_k w_k sum_i sqrt((c_k * x)_i^2 + (r v_k)^2), up to a constant: smooth, its curvature known.
 
     Parameters
     ----------
     weights, smoothings : w, v (K,), positive, in grey levels of the image times the fidelity's unit, and in
         grey levels.
     filters : c (K, 1, m, m).
+    factor, ratio : a, and r, the grey values of the image over those of w and v; one number, or one for each
+        item (B, 1, ..., 1).
 
     Raises
     ------
@@ -89,7 +92,15 @@ class FieldOfExpertsPrior(Prior):
 
     smooth = True
 
-    def __init__(self, weights: torch.Tensor, smoothings: torch.Tensor, filters: torch.Tensor) -> None:
+    def __init__(
+        self,
+        weights: torch.Tensor,
+        smoothings: torch.Tensor,
+        filters: torch.Tensor,
+        *,
+        factor: Step = 1.0,
+        ratio: Step = 1.0,
+    ) -> None:
         count = len(filters)
         if filters.ndim != 4 or filters.shape[1] != 1 or filters.shape[2] != filters.shape[3]:
             raise UsageError(f"Field of Experts: filters of shape {tuple(filters.shape)}; give (K, 1, m, m).")
@@ -98,10 +109,10 @@ class FieldOfExpertsPrior(Prior):
                 raise UsageError(f"Field of Experts: {name} must be {count} positive numbers, one a filter.")
         # With z = sqrt(w / v) c * x, w sqrt((c * x)^2 + v^2) is e sqrt(z^2 + e^2), e = sqrt(w v).
         self.operator = FilterBank(filters, (weights / smoothings).sqrt())
-        self.outer: SmoothedL1 = SmoothedL1((weights * smoothings).sqrt())
+        self.outer: SmoothedL1 = SmoothedL1((weights * smoothings).sqrt(), factor, ratio)
 
     def grad(self, x: torch.Tensor) -> torch.Tensor:
-        """sum_k w_k c_k^T * ((c_k * x) / sqrt((c_k * x)^2 + v_k^2))."""
+        """a r sum_k w_k c_k^T * ((c_k * x) / sqrt((c_k * x)^2 + (r v_k)^2))."""
         return self.operator.A_adjoint(self.outer.grad(self.operator.A(x)))
 
 

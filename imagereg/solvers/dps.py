@@ -38,7 +38,7 @@ class DPS:
     norm : ||A||; the square root of the mean curvature of the data term where A is not linear.
     strength : of the guidance.
     guidance : its form.
-    noise : e, in units of r.
+    noise : e, in units of r; one number, or one for each item.
     seed : of the noise.
     ramp : R, and then `norm` is ||R^(1/2) A|| and `noise` that of R^(1/2) y; None for R = 1.
 
@@ -51,7 +51,7 @@ class DPS:
     norm: Step = 1.0
     strength: float = 1.0
     guidance: Guidance = "annealed"
-    noise: float = 0.0
+    noise: Step = 0.0
     seed: int = 0
     ramp: Ramp | None = None
 
@@ -73,8 +73,8 @@ class DPS:
         image = problem.like if start is None else start
         model, _ = self._model(problem, image, 0)
         times = model.solver.timesteps
-        u = model.sde.sample_init(tuple(image.shape), rng=model.solver.rng, t=times[0])
-        return {"image": image, "u": u.to(image), "age": 0}
+        u = model.sde.sample_init((1, *image.shape[1:]), rng=model.solver.rng, t=times[0])
+        return {"image": image, "u": u.to(image).expand_as(image), "age": 0}
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """One step of the reverse diffusion; the image is the clean estimate that it used."""
@@ -113,6 +113,10 @@ class DPS:
             dtype=image.dtype,
             rng=random,
         )
+        # An item is drawn alike whatever other items share its batch (decision 6).
+        model.solver.randn_like = lambda like: (
+            torch.empty_like(like[:1]).normal_(generator=random).expand_as(like)
+        )
         return model, seen
 
     def _scaled(self, problem: Problem) -> tuple[Any, torch.Tensor]:
@@ -129,4 +133,5 @@ class DPS:
             return seen if ramp is None else ramp.half(seen)
 
         wanted = data / unit if ramp is None else ramp.half(data / unit)
-        return Physics(A=forward, noise_model=GaussianNoise(self.noise)), wanted
+        noise = self.noise.flatten() if isinstance(self.noise, torch.Tensor) else self.noise
+        return Physics(A=forward, noise_model=GaussianNoise(noise)), wanted
