@@ -35,7 +35,7 @@ EDGE = 128
 
 
 def case(number: int) -> tuple[str, ir.Measurement]:
-    """The name of a case and its measurement, with `truth`; the noise model is absent where it is not told."""
+    """The name of a case and its measurement with its truth, without the noise model where it is not told."""
     if number >= CASES - 6:
         return real(number - (CASES - 6))
     random = np.random.default_rng(1000 + number)
@@ -75,9 +75,7 @@ def picture(name: str, seed: int) -> torch.Tensor:
         base = np.asarray(room.ellipses_and_lines(EDGE, seed=seed))
         random = np.random.default_rng(seed)
         y, x = np.mgrid[:EDGE, :EDGE] / EDGE
-        waves = sum(
-            np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in random.uniform(-9, 9, (12, 3))
-        )
+        waves = sum(np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in random.uniform(-9, 9, (12, 3)))
         image = base * (1 + 0.12 * waves / np.abs(waves).max())
     elif name == "shepp_logan":
         image = np.asarray(room.shepp_logan(EDGE))

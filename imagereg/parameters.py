@@ -25,12 +25,15 @@ def parameter(
     level: Level = "basic",
     log: bool = False,
     only: Mapping[str, Any] | None = None,
+    auto: float | None = None,
 ) -> Any:
     """Declare one parameter of a method: its default, bounds, unit, one-line description and level.
 
     `log` asks forms for a logarithmic slider. `only` names values of other parameters without which this one
-    is left out of account; they come with it where it is given and they are not. The flags of the command
-    line, the form of the plugin, the schema of recipes and the documentation are all derived from this.
+    is left out of account; they come with it where it is given and they are not. `auto` is a typical value of
+    a parameter that is None, written 'auto', where it is to be found from the data: searches and sliders
+    begin there. The flags of the command line, the form of the plugin, the schema of recipes and the
+    documentation are all derived from this.
     """
     extra: dict[str, Any] = {"level": level}
     if unit:
@@ -39,6 +42,8 @@ def parameter(
         extra["log"] = True
     if only:
         extra["only"] = dict(only)
+    if auto is not None:
+        extra["auto"] = auto
     return Field(default, description=description, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)
 
 
@@ -53,6 +58,19 @@ def brought(model: type[BaseModel], names: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in names}
 
 
+def typical(model: type[BaseModel], name: str) -> float | None:
+    """A usual value of a parameter that may be found from the data; None for one that may not."""
+    extra = model.model_fields[name].json_schema_extra
+    value = extra.get("auto") if isinstance(extra, Mapping) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def number_of(parameters: Parameters, name: str) -> Any:
+    """The value of a parameter, a typical one where it is to be found from the data."""
+    value = getattr(parameters, name)
+    return typical(type(parameters), name) if value is None else value
+
+
 class Parameters(BaseModel):
     """A frozen declaration of parameters that refuses unknown names with the nearest known one."""
 
@@ -61,7 +79,15 @@ class Parameters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_what_they_bring(cls, values: Any) -> Any:
-        return {**brought(cls, values), **values} if isinstance(values, dict) else values
+        if not isinstance(values, dict):
+            return values
+        found = {
+            name: None
+            if value == "auto" and name in cls.model_fields and typical(cls, name) is not None
+            else value
+            for name, value in values.items()
+        }
+        return {**brought(cls, found), **found}
 
     @classmethod
     def of(cls, values: dict[str, Any], *, where: str) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from imagereg.choose.search import corner, minimum, root
 from imagereg.choose.sure import SURE
 from imagereg.choose.truth import Truth
 from imagereg.errors import UsageError, did_you_mean
+from imagereg.parameters import number_of
 from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
@@ -96,7 +98,8 @@ def choose(
     UsageError
         For an unknown rule, parameter or setting, or when the rule does not fit the measurement.
     """
-    *_, last = iterate_choice(method, measurement, by, vary, seed=seed, **settings)
+    # One state at a time: all of them would hold every image of every trial.
+    last = deque(iterate_choice(method, measurement, by, vary, seed=seed, **settings), maxlen=1).pop()
     choice: Choice = last.memory["choice"]
     return choice
 
@@ -255,7 +258,7 @@ def _labelled(
 
 def _place(method: Method, r: ParameterRange) -> float:
     """Where the method's present value lies in a range."""
-    return min(max(r.place(min(max(float(getattr(method, r.name)), r.low), r.high)), 0.0), 1.0)
+    return min(max(r.place(min(max(float(number_of(method, r.name)), r.low), r.high)), 0.0), 1.0)
 
 
 def _evidence(

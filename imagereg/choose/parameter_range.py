@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagereg.errors import UsageError, did_you_mean
+from imagereg.parameters import number_of
 
 if TYPE_CHECKING:
     from imagereg.methods.base import Method
@@ -69,7 +70,7 @@ class ParameterRange:
         where = f"vary {name}"
         if name not in fields:
             raise UsageError(f"{where}: {method.name} has no such parameter{did_you_mean(name, fields)}.")
-        current = getattr(method, name)
+        current = number_of(method, name)
         if isinstance(current, bool) or not isinstance(current, int | float):
             raise UsageError(f"{where}: {current!r} is no number; only numbers can be varied.")
         extra = fields[name].json_schema_extra

@@ -29,6 +29,7 @@ class SpaceVariantTV(TotalVariation):
     1 they are made again from the result, which is iteratively reweighted l1.
     """
 
+    noise_factor: ClassVar[float] = 1.5  # weights are small on edges, and 1 in their median
     divisible: ClassVar[bool] = False  # weights are made of a median and a pre-estimate of the whole
 
     name: ClassVar[str] = "space_variant_tv"

@@ -104,8 +104,35 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
     low, high = float(factor.min()), float(factor.max())
     size = f"{low:.4g}" if high <= 1.005 * low else f"{low:.4g} to {high:.4g}"
     if relative is None:
+        blanks = _photons(measurement)
+        if blanks is not None:
+            std = torch.where(blanks > 0, (blanks * data.clamp_min(0).exp()).sqrt(), each)
+            how = f"noise of counted photons, {size} in air, told by how it grows with the line integrals"
+            return NoiseLevel(std, how, True)
         return NoiseLevel(each, f"noise of {size} estimated from the {what}", True)
     return NoiseLevel(relative * each, f"noise estimated from the weights, scaled by the {what}", True)
+
+
+def _photons(measurement: Measurement) -> torch.Tensor | None:
+    """v of items whose noise grows as that of photons, 0 of others, (B, 1, ..., 1); None where all are 0."""
+    from imagereg.noise.photons import photon_variance
+
+    data = measurement.data
+    scan = measurement.geometry is not None and measurement.quantity == "line_integrals"
+    if not scan or data.is_complex() or min(data.shape[-2:]) < 32:
+        return None
+    tiles, count = _tiles(_details(data, HIGH_PASS).square())
+    found = photon_variance(data, tiles.reshape(*data.shape[:-2], *tiles.shape[-2:]), 16, _decile(count))
+    if all(value is None for value in found):
+        return None
+    values = torch.tensor([value or 0.0 for value in found], dtype=data.dtype, device=data.device)
+    return values.reshape(-1, *[1] * (data.ndim - 1))
+
+
+def _decile(count: int) -> float:
+    """The first decile of chi^2 of so many degrees of freedom, over them (Wilson, Hilferty)."""
+    spread = 2.0 / (9.0 * count)
+    return (1.0 - spread - 1.2815515655446004 * spread**0.5) ** 3
 
 
 def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> torch.Tensor:
@@ -139,14 +166,11 @@ def estimate(data: torch.Tensor, relative: torch.Tensor | None = None) -> torch.
     if relative is not None:
         squares = squares / _details(relative.square().expand_as(data), [tap**2 for tap in HIGH_PASS])
     tiles, count = _tiles(squares)
-    # The first decile of chi^2 over its degrees of freedom (Wilson, Hilferty).
-    spread = 2.0 / (9.0 * count)
-    decile = (1.0 - spread - 1.2815515655446004 * spread**0.5) ** 3
     levels = []
     for energy in tiles.reshape(data.shape[0], -1).double():
         noisy = energy[energy > 0]  # padding holds no noise
         levels.append(noisy.quantile(0.1) if noisy.numel() else noisy.new_zeros(()))
-    return (torch.stack(levels) / decile).sqrt()
+    return (torch.stack(levels) / _decile(count)).sqrt()
 
 
 def _details(data: torch.Tensor, filter: Any) -> torch.Tensor:
@@ -158,7 +182,7 @@ def _details(data: torch.Tensor, filter: Any) -> torch.Tensor:
 
 
 def _tiles(d: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Means over tiles that overlap by half, flat, and the number of coefficients in one."""
+    """Means over tiles that overlap by half, (lines, down, across), and the number of coefficients in one."""
     shape = (min(8, d.shape[-2]), min(8, d.shape[-1]))
     stride = tuple(max(1, edge // 2) for edge in shape)
-    return F.avg_pool2d(d, shape, stride).flatten(), shape[0] * shape[1]
+    return F.avg_pool2d(d, shape, stride).squeeze(1), shape[0] * shape[1]

@@ -12,6 +12,7 @@ import numpy as np
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
+from imagereg.parameters import number_of
 from imagereg.recipe import Recipe
 
 FACTORS = (0.1, 0.3, 0.55, 1.0, 1.8, 3.0, 10.0)
@@ -41,7 +42,7 @@ def values_around(method: Method) -> tuple[float, ...]:
     name = method.main
     if not name:
         raise UsageError(f"{method.name} has no main parameter to sweep.")
-    now = getattr(method, name)
+    now = number_of(method, name)
     if isinstance(now, bool) or not isinstance(now, int | float) or now <= 0:
         raise UsageError(f"a sweep goes around a value above 0: give {method.name}.{name} one first.")
     found = []

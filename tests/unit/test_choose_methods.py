@@ -113,7 +113,7 @@ def test_methods_whose_iterations_regularise_start_anew() -> None:
 
 def test_a_pre_estimate_is_made_once() -> None:
     measurement = spoilt(identity(), 0.1)
-    adaptive = method("space_variant_tv", iterations=60)
+    adaptive = method("space_variant_tv", iterations=300)
     vary = {"strength": (1e-2, 1.0)}
     states = list(iterate_choice(adaptive, measurement, "truth", vary))
     trials = {s.phase.split(":")[0] for s in states if "pre-estimate" in s.phase and s.iteration > 0}

@@ -119,6 +119,32 @@ def test_defaults_deblur(name: str) -> None:
     assert psnr(solve(measurement, name).image, measurement.truth) > before + 0.3
 
 
+@pytest.mark.parametrize("name", ["tv", "wavelet"])
+@pytest.mark.parametrize("level", [0.005, 0.02, 0.1])
+def test_the_automatic_strength_follows_the_noise(name: str, level: float) -> None:
+    """Nearer to the best of strengths a factor 1.8 apart than one number for all, told the noise or not."""
+    base = scan(60).ready()
+    noise = ir.GaussianNoise(level * float(base.physics.A(base.truth).square().mean().sqrt()))
+    data = noise.sample(base.physics.A(base.truth), seed=1)
+
+    def reached(known: Any, **given: Any) -> tuple[float, State]:
+        seen = ir.Measurement(data, physics=base.physics, noise=known, truth=base.truth)
+        state = solve(seen, name, iterations=600, **given)
+        return psnr(state.image, base.truth), state
+
+    best = max(reached(noise, strength=float(s))[0] for s in np.geomspace(1e-3, 1.0, 13))
+    for known in (noise, None):
+        score, state = reached(known, strength="auto")
+        assert score > best - (1.5 if level < 0.1 else 3.5)
+        assert any(note.startswith("strength ") for note in state.notes)
+
+
+def test_strength_is_a_number_again_where_the_noise_cannot_be_told() -> None:
+    flat = ir.Measurement(torch.ones(1, 1, 8, 8))  # too small to show its noise
+    state = solve(flat, "tv", iterations=2)
+    assert any("the noise of the data is not known" in note for note in state.notes)
+
+
 RELATIVE = ["tv", "wavelet", "tikhonov"]
 
 
@@ -204,7 +230,7 @@ def test_the_data_term_follows_what_is_known_of_the_noise() -> None:
     term, note = data_term(weighted)
     assert isinstance(term, LeastSquares) and term.weights is not None
     assert "weighted" in note
-    assert solve(weighted, "tv", iterations=2).notes == (note,)
+    assert solve(weighted, "tv", iterations=2, strength=0.05).notes == (note,)
     photons = ir.Measurement(10 * phantom(), noise=ir.PoissonNoise(0.5)).ready()
     assert isinstance(data_term(photons)[0], KullbackLeibler)
     through = ir.Measurement(plain.data / 50, physics=plain.physics, noise=TransmissionNoise(100.0))

@@ -23,7 +23,7 @@ With `absolute`, lambda is the number itself, as in papers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imagereg.errors import UsageError
@@ -31,7 +31,7 @@ from imagereg.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from imagereg.fidelities.base import Step
+    from imagereg.fidelities.base import Fidelity, Step
     from imagereg.measurement import Measurement
     from imagereg.solvers.problem import Problem
 
@@ -46,20 +46,25 @@ class Scaling:
     span : s of each item, in the units of the image.
     image : the quick reconstruction, (B, C, ...).
     absolute : whether strengths are taken as they are.
+    automatic : the strength of each item that its noise asks for, (B, 1, ..., 1), where it was looked for.
     """
 
     curvature: torch.Tensor
     span: torch.Tensor
     image: torch.Tensor
     absolute: bool = False
+    automatic: torch.Tensor | None = None
 
     @property
     def darkest(self) -> torch.Tensor:
         """The lower end of the range, of each item."""
         return darkest(self.image)
 
-    def linear(self, strength: float) -> Step:
-        """lambda of a penalty of degree one: strength c s."""
+    def linear(self, strength: float | None) -> Step:
+        """lambda of a penalty of degree one: strength c s; None for the automatic strength."""
+        if strength is None:
+            assert self.automatic is not None, "ask `automatic` for the strength first"
+            return self.automatic * self.curvature * self.span
         return strength if self.absolute else strength * self.curvature * self.span
 
     def quadratic(self, strength: float) -> Step:
@@ -95,6 +100,44 @@ def measure(problem: Problem, *, scale: float = 0.0, absolute: bool = False, ite
         return Scaling(torch.where(curvature > 0, curvature, 1.0), span, image, absolute)
 
 
+def automatic(
+    scaling: Scaling, measurement: Measurement, fidelity: Fidelity, factor: float, usual: float
+) -> tuple[Scaling, tuple[str, ...]]:
+    """The scaling with the strength that the noise asks for: factor e / (s sqrt(c)), and a sentence on it.
+
+    A^T f'(A x) of white noise e has the standard deviation e sqrt(c) in every pixel, and a penalty of degree
+    one acts on a pixel with lambda = strength c s: it must stand up to the noise, whatever its size. e is 1
+    where the data term is in units of its noise (weights that are inverse variances, likelihoods).
+
+    Parameters
+    ----------
+    factor : of the penalty, about 1.
+    usual : the strength where the noise is not known.
+    """
+    import torch
+
+    from imagereg.fidelities.poisson import KullbackLeibler, TransmissionPoisson
+
+    noise: torch.Tensor | None = torch.ones_like(scaling.span)
+    if not isinstance(fidelity, KullbackLeibler | TransmissionPoisson):
+        noise = data_noise(measurement, scaling.image.ndim, getattr(fidelity, "weights", None))
+    if noise is None:
+        strength = torch.full_like(scaling.span, usual)
+        said = (
+            f"strength {usual:g}, a usual value: the noise of the data is not known; see `imagereg choose`."
+        )
+        return replace(scaling, automatic=strength), (said,)
+    relative = noise.to(scaling.span) / (scaling.span * scaling.curvature.sqrt())
+    strength = (factor * relative).clamp(1e-5, 10.0)
+    low, high = float(strength.min()), float(strength.max())
+    shown = f"{low:.3g}" if high <= 1.005 * low else f"{low:.3g} to {high:.3g}"
+    said = (
+        f"strength {shown}, {factor:g} times the noise that the data leave on a pixel over the image's "
+        "range; `imagereg choose` finds one by left-out views."
+    )
+    return replace(scaling, automatic=strength), (said,)
+
+
 def darkest(image: torch.Tensor) -> torch.Tensor:
     """The lower end of the grey values of each item, (B, 1, ..., 1): what a 0.5 % tail leaves."""
     from imagereg.physics.distributed import kth_value
@@ -103,12 +146,15 @@ def darkest(image: torch.Tensor) -> torch.Tensor:
     return low.reshape(-1, *[1] * (image.ndim - 1))
 
 
-def data_noise(measurement: Measurement, ndim: int) -> torch.Tensor | None:
+def data_noise(
+    measurement: Measurement, ndim: int, weights: torch.Tensor | None = None
+) -> torch.Tensor | None:
     """e of each item: the noise of data whose weights are 1; None where it is not known.
 
     Parameters
     ----------
     ndim : axes of the result, (B, 1, ..., 1).
+    weights : of the data term, in the shape of the data; those of the measurement where not given.
     """
     from imagereg.noise.level import noise_level
 
@@ -117,5 +163,6 @@ def data_noise(measurement: Measurement, ndim: int) -> torch.Tensor | None:
     except UsageError:
         return None
     data = measurement.data
-    variance = std.square() * (1.0 if measurement.weights is None else measurement.weights)
+    weights = measurement.weights if weights is None else weights
+    variance = std.square() * (1.0 if weights is None else weights)
     return variance.expand_as(data).flatten(1).mean(1).sqrt().reshape(-1, *[1] * (ndim - 1))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.methods.base import Method, Needs
 from imagereg.methods.support.data_term import Choice, data_term, sobolev_term
-from imagereg.methods.support.scaling import Scaling, measure
-from imagereg.parameters import parameter
+from imagereg.methods.support.scaling import Scaling, automatic, measure
+from imagereg.parameters import number_of, parameter
 
 if TYPE_CHECKING:
     import torch
@@ -27,19 +27,26 @@ class Variational(Method):
     Parameters
     ----------
     strength, scale, absolute : see `imagereg.methods.support.scaling`.
+
+    Class variables
+    ---------------
+    noise_factor : strength over what noise of the data leaves on a pixel, where strength is 'auto' (see
+        `imagereg.methods.support.scaling.automatic`); measured on 40 mixed scans (`benchmarks/choice.py`).
     """
 
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
     copies: ClassVar[tuple[float, float]] = (20.0, 48.0)
+    noise_factor: ClassVar[float] = 0.45
 
-    strength: float = parameter(
-        0.05,
-        "How much smoothness counts against the data: more is smoother",
+    strength: float | None = parameter(
+        None,
+        "How much smoothness counts against the data: more is smoother; auto: as the noise of the data asks",
         ge=0,
         le=1e6,
         unit="relative to the data's curvature and the image's range",
         log=True,
+        auto=0.05,
     )
     nonnegative: Literal["auto", "yes", "no"] = parameter(
         "auto", "Keep the image at or above 0; auto: in tomography and for counts"
@@ -128,6 +135,11 @@ class Variational(Method):
         bounds = (0.0 if self.bounded(measurement) else None, None)
         bare = Problem(fidelity, measurement.physics, (), bounds)
         scaling = measure(bare, scale=self.scale, absolute=self.absolute)
+        said: tuple[str, ...] = ()
+        if self.strength is None:
+            scaling, said = automatic(
+                scaling, measurement, fidelity, self.noise_factor, self.typical_strength
+            )
         problem = Problem(fidelity, measurement.physics, penalty(scaling), bounds)
         solver = self.algorithm(problem)
         yield from iterate(
@@ -136,8 +148,13 @@ class Variational(Method):
             total=self.iterations,
             start=scaling.image if start is None else start,
             stop=self.rule(solver),
-            notes=(*notes, note) if note else notes,
+            notes=(*notes, *said, note) if note else (*notes, *said),
         )
+
+    @property
+    def typical_strength(self) -> float:
+        """The strength where neither a number is given nor the noise can be told."""
+        return float(number_of(self.model_copy(update={"strength": None}), "strength"))
 
     def bounded(self, measurement: Measurement) -> bool:
         """Whether the image is kept at or above 0."""
