@@ -14,6 +14,7 @@ from imagereg.errors import OutOfMemory, ResourceError, UsageError
 from imagereg.intervals import Request, account_of, request_of, spread_of, states_with_intervals
 from imagereg.methods.base import Method
 from imagereg.methods.registry import method as find_method
+from imagereg.rescaling import rescaled, restored
 
 if TYPE_CHECKING:
     import torch
@@ -173,7 +174,8 @@ def iterate(
         # Seeding here and restoring at the end keeps the caller's own random numbers as they were.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            states = states_with_intervals(chosen, ready, request, seed)
+            work, power = rescaled(ready, chosen)
+            states = restored(states_with_intervals(chosen, work, request, seed), power)
             held = torch.random.get_rng_state()
         while True:
             with torch.random.fork_rng(devices=[]):

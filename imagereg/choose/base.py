@@ -33,6 +33,10 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
+WIDENINGS = 2
+"""Times that a range which nobody gave is moved on where the best value lies at its end."""
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """The parameters chosen, and why.
@@ -129,6 +133,41 @@ def iterate_choice(
         )
     runs = Runs(seed=seed)
     trials: list[Trial] = []
+    free = {r.name for r in ranges if (vary or {}).get(r.name) is None}
+    for _ in range(WIDENINGS + 1):
+        best = yield from _searched(rule, method, ranges, runs, trials, began)
+        wider = tuple(r.wider(method, best[r.name]) if r.name in free else r for r in ranges)
+        if wider == ranges or rule.goal == "corner":
+            break
+        ranges = wider
+    chosen = next(t for t in trials if t.values == best)
+    evidence = _evidence(rule, ranges, chosen, trials, runs)
+    choice = Choice(
+        best,
+        tuple(t.row() for t in sorted(trials, key=lambda t: t.values[ranges[0].name])),
+        evidence,
+        method.with_values(best),
+    )
+    yield State(
+        chosen.score.image,
+        len(trials),
+        len(trials),
+        time.perf_counter() - began,
+        finished=str(choice),
+        values={**best, "score": chosen.score.value},
+        memory={"image": chosen.score.image, "choice": choice},
+    )
+
+
+def _searched(
+    rule: Rule,
+    method: Method,
+    ranges: tuple[ParameterRange, ...],
+    runs: Runs,
+    trials: list[Trial],
+    began: float,
+) -> Generator[State, None, dict[str, float]]:
+    """One search over the ranges, its trials added to those that there are; the best values."""
     search = _plan(rule, ranges, tuple(_place(method, r) for r in ranges))
     places = next(search)
     while True:
@@ -149,25 +188,7 @@ def iterate_choice(
         try:
             places = search.send(trial.score)
         except StopIteration as end:
-            best = {r.name: r.value(place) for r, place in zip(ranges, end.value, strict=True)}
-            break
-    chosen = next(t for t in trials if t.values == best)
-    evidence = _evidence(rule, ranges, chosen, trials, runs)
-    choice = Choice(
-        best,
-        tuple(t.row() for t in sorted(trials, key=lambda t: t.values[ranges[0].name])),
-        evidence,
-        method.with_values(best),
-    )
-    yield State(
-        chosen.score.image,
-        len(trials),
-        len(trials),
-        time.perf_counter() - began,
-        finished=str(choice),
-        values={**best, "score": chosen.score.value},
-        memory={"image": chosen.score.image, "choice": choice},
-    )
+            return {r.name: r.value(place) for r, place in zip(ranges, end.value, strict=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +307,7 @@ def _evidence(
         sentence += f"; {more['noise']}"
     if ends and rule.goal != "corner":
         wall = " and ".join(ends)
-        sentence += f"; {wall} at the end of the range, which hides a better value: widen it"
+        sentence += f"; {wall} at the end of the range, which may hide a better value: widen it"
     return {
         "rule": rule.name,
         "sentence": sentence,

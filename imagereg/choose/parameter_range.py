@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imagereg.errors import UsageError, did_you_mean
@@ -51,6 +51,21 @@ class ParameterRange:
     def finest(self) -> float:
         """The distance below which two places need not be told apart: a ratio of 5 %, or 1 % of the range."""
         return 0.05 / math.log(self.high / self.low) if self.log else 0.01
+
+    def wider(self, method: Method, value: float) -> ParameterRange:
+        """The range from a value at one of its ends on, a factor of 100 further, as far as the bounds allow.
+
+        The same range where the value lies inside it, or nothing lies beyond.
+        """
+        place = self.place(value)
+        if not self.log or self.finest < place < 1 - self.finest:
+            return self
+        lowest, highest = _bounds(type(method).model_fields[self.name].metadata)
+        if place <= self.finest:
+            low, high = max(self.low / 100, lowest * (1 + 1e-9)), self.low * 3
+        else:
+            low, high = self.high / 3, min(self.high * 100, highest)
+        return replace(self, low=low, high=high) if low < self.low / 3 or high > self.high * 3 else self
 
     @classmethod
     def of(cls, method: Method, name: str, ends: tuple[float, float] | None = None) -> ParameterRange:

@@ -13,25 +13,35 @@ Search = Generator[float, float, float]
 GOLDEN = (3.0 - math.sqrt(5.0)) / 2.0
 
 
-def root(finest: float, *, close: float) -> Search:
-    """A place where a monotone function is zero, by Brent's method; the end nearer to zero without one.
+def root(finest: float, *, close: float, scan: int = 7) -> Search:
+    """The last place where a function is zero, by Brent's method; the place nearest to zero without one.
+
+    It walks down from 1 to the first value of the other sign, and closes in. A residual over its
+    noise grows with the strength, but rises again at strengths so small that an iteration does not come to
+    its end there: a bracket of both ends would be none.
 
     Parameters
     ----------
     finest : distance below which places need not be told apart.
     close : size of the function's value that counts as zero.
+    scan : number of places of the walk, ends included.
 
     References
     ----------
     R. P. Brent, Algorithms for Minimization without Derivatives, 1973, chapter 4.
     """
-    a, b = 0.0, 1.0
-    fa = yield a
-    if abs(fa) <= close:
-        return a
-    fb = yield b
-    if fa * fb > 0:
-        return a if abs(fa) < abs(fb) else b
+    found: dict[float, float] = {}
+    b, fb = 1.0, 0.0
+    for number in range(scan):
+        a = 1.0 - number / (scan - 1)
+        fa = found[a] = yield a
+        if abs(fa) <= close:
+            return a
+        if fa * found[1.0] < 0:
+            break
+        b, fb = a, fa
+    if fa * found[1.0] > 0:
+        return min(found, key=lambda place: abs(found[place]))
     c, fc, step, before = a, fa, b - a, b - a
     while True:
         if fb * fc > 0:
@@ -61,7 +71,7 @@ def root(finest: float, *, close: float) -> Search:
         fb = yield b
 
 
-def minimum(finest: float, *, scan: int = 6, around: float | None = None) -> Search:
+def minimum(finest: float, *, scan: int = 7, around: float | None = None) -> Search:
     """A place where a function is least: a scan to bracket it, then golden section with parabolic steps.
 
     Parameters

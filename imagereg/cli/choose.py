@@ -36,8 +36,8 @@ def choose(
         str | None,
         typer.Option(
             "--by",
-            help="discrepancy, equivalent_freedom, gcv, sure, lcurve, held_out, or truth; for scans "
-            "equivalent_freedom where the noise is known, else held_out; for images sure, else gcv.",
+            help="discrepancy, equivalent_freedom, gcv, sure, lcurve, held_out, or truth; where not given, "
+            "held_out for scans, and for images sure where their noise is known, else gcv.",
         ),
     ] = None,
     vary: Annotated[

@@ -28,10 +28,12 @@ class Noise:
     ---------------
     name : what recipes call it.
     uniform : whether every datum has the same variance, so that weights change nothing.
+    scales : whether data in another unit have noise of the same kind (see `scaled`).
     """
 
     name: ClassVar[str] = ""
     uniform: ClassVar[bool] = False
+    scales: ClassVar[bool] = True
 
     def sample(self, clean: Array, *, seed: Seed) -> Array:
         """Noisy data in the shape, dtype and device of `clean`.
@@ -64,6 +66,10 @@ class Noise:
     def norm(self, data: Array) -> float:
         """Expected ||noisy - clean||_2 over all data, for the discrepancy principle."""
         return math.sqrt(float((1.0 / self.weights(data)).sum()))
+
+    def scaled(self, factor: float) -> Noise:
+        """The noise of the data times a factor."""
+        return self
 
     def deepinv(self) -> Any:
         """The deepinv noise model that samples from the same distribution."""
@@ -110,6 +116,10 @@ class GaussianNoise(Noise):
     def variance(self, clean: Array) -> Array:
         """sigma^2 everywhere."""
         return draws.filled(clean, self.sigma**2)
+
+    def scaled(self, factor: float) -> GaussianNoise:
+        """sigma times the factor."""
+        return GaussianNoise(self.sigma * factor)
 
     def deepinv(self) -> Any:
         """deepinv's `GaussianNoise`."""
@@ -184,6 +194,10 @@ class PoissonNoise(Noise):
         """1 / (gain y), no datum being taken for fewer than one photon."""
         return 1.0 / (self.gain * data.clip(self.gain, None))
 
+    def scaled(self, factor: float) -> PoissonNoise:
+        """The gain times the factor."""
+        return PoissonNoise(self.gain * factor)
+
     def deepinv(self) -> Any:
         """deepinv's `PoissonNoise`."""
         import deepinv.physics
@@ -208,6 +222,7 @@ class TransmissionNoise(Noise):
 
     I0: float = 1e4
     name: ClassVar[str] = "transmission"
+    scales: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._positive(I0=self.I0)

@@ -46,11 +46,12 @@ def suggestions(
 ) -> Iterator[Suggestion]:
     """Choose the main parameter on one slice, one `Suggestion` after each trial and the chosen one last.
 
-    With 'automatic', scans are judged by views held out, and images by the discrepancy principle.
+    With 'automatic' the rule is that of the command line (`imagereg.services.choosing.default_rule`).
     """
     from imagereg.choose.base import iterate_choice
     from imagereg.engine import prepare
     from imagereg.errors import UsageError
+    from imagereg.services.choosing import default_rule
     from napari_imagereg.previewing import prepare_slice
 
     method = recipe.resolved_method()
@@ -58,7 +59,7 @@ def suggestions(
     if not name:
         raise UsageError(f"{method.name} has no parameter that is chosen from the data.")
     part = prepare_slice(recipe, measurement, row, limit=limit, threads=threads).part
-    rule = by if by != "automatic" else ("held_out" if part.geometry is not None else "discrepancy")
+    rule = by if by != "automatic" else default_rule(part)
     execution = recipe.execution
     ready = prepare(part, device=execution.device, precision=execution.precision)
     trials: dict[float, float] = {}

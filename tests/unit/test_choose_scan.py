@@ -94,3 +94,54 @@ def test_the_noise_left_over_is_that_of_the_projection_onto_what_the_fit_cannot_
 def test_too_few_views_are_refused(scan: Measurement) -> None:
     with pytest.raises(UsageError, match="40 views are too few for 25 folds"):
         make_rule("held_out", scan, folds=25)
+
+
+def test_noise_that_is_known_does_not_lead_to_the_end_of_the_range(scan: Measurement) -> None:
+    """The residual over what noise is left rises at strengths at which 60 steps do not come to an end."""
+    found = choose(method("tv", iterations=60), scan, "equivalent_freedom")
+    best = choose(method("tv", iterations=60), scan, "truth")
+    assert found.evidence["at_the_end"] == []
+    assert found.value == pytest.approx(best.value, rel=2.0)
+
+
+def test_a_range_that_nobody_gave_is_moved_on_where_its_end_is_best() -> None:
+    """Noise a hundred times that of a usual scan asks for a strength above 5, where the usual one is 0.05."""
+    geometry = ParallelBeam(np.linspace(0, np.pi, 24, endpoint=False), 48, pixel=1.0)
+    physics, noise = tomography(geometry, Volume((32, 32), 1.0)), GaussianNoise(500.0)
+    truth = torch.zeros(1, 1, 32, 32)
+    truth[..., 8:24, 8:24] = 1.0
+    data = noise.sample(physics.A(truth), seed=0)
+    loud = Measurement(data, physics=physics, noise=noise, truth=truth).ready()
+    given = {"scale": 1.0, "iterations": 100}
+    wide = choose(method("tv", **given), loud, "truth")
+    held = choose(method("tv", **given), loud, "truth", {"strength": (5e-4, 5.0)})
+    assert wide.value > 5.0
+    assert held.value <= 5.0
+    assert held.evidence["at_the_end"] == ["strength"]
+
+
+def test_choosing_holds_no_states_of_earlier_steps(scan: Measurement) -> None:
+    import gc
+    import weakref
+    from collections.abc import Iterator
+    from typing import Any
+
+    from imagereg.choose import base
+    from imagereg.solvers.state import State
+
+    alive: weakref.WeakSet[State] = weakref.WeakSet()
+    most = 0
+
+    def watched(*args: Any, **kwargs: Any) -> Iterator[State]:
+        nonlocal most
+        for state in iterate_choice(*args, **kwargs):
+            alive.add(state)
+            gc.collect()
+            most = max(most, len(alive))
+            yield state
+
+    iterate_choice = base.iterate_choice
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "iterate_choice", watched)
+        choose(method("tv", iterations=5), scan, "held_out", {"strength": (1e-3, 1.0)})
+    assert most <= 8

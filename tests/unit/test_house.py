@@ -27,6 +27,7 @@ FLOORS = [
     {
         "recipe",
         "intervals",
+        "rescaling",
         "engine",
         "schema",
         "provenance",
