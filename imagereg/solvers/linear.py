@@ -59,29 +59,49 @@ def penalty_block(operator: LinearMap, strength: Step, target: torch.Tensor | No
 def begin(blocks: Sequence[Block], image: torch.Tensor, seen: Sequence[torch.Tensor] | None = None) -> Memory:
     """The state of conjugate gradients at an image; `seen` are the M x of the blocks where known."""
     views = [block.forward(image) for block in blocks] if seen is None else list(seen)
-    slope = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, views, strict=True))
-    size = inner(slope, slope)
-    return {"image": image, "seen": views, "direction": slope, "size": size, "first": size}
+    parts = [block.adjoint(block.misfit(view)) for block, view in zip(blocks, views, strict=True)]
+    residual = _sum(parts)
+    size = inner(residual, residual)
+    # What the blocks pull in different directions cancels at the minimum, up to rounding.
+    floor = torch.finfo(residual.dtype).eps ** 2 * _sum(inner(part, part) for part in parts)
+    return {
+        "image": image,
+        "seen": views,
+        "residual": residual,
+        "direction": residual,
+        "size": size,
+        "first": size,
+        "floor": floor,
+    }
 
 
 def advance(blocks: Sequence[Block], memory: Memory) -> Memory:
     """One step of conjugate gradients, one application of each M and of its transpose.
 
-    The slope is taken anew from the residuals of the blocks, as in CGLS, which keeps its digits.
+    The residual of the normal equations, the negative gradient, is taken anew from those of the blocks, as in
+    CGLS, which keeps its digits. The step is the exact one along the direction, <residual, direction> over
+    the curvature: for conjugate directions that is the usual quotient, and where rounding has spoilt them, as
+    after a start next to the minimum, the usual quotient would let the iterates grow without end.
     """
     direction, size = memory["direction"], memory["size"]
-    ahead = [block.forward(direction) for block in blocks]
-    bend = _sum(inner(q, block.weigh(q)).reshape_as(size) for block, q in zip(blocks, ahead, strict=True))
-    step = _ratio(size, bend)
-    seen = [view + align(step, q) * q for view, q in zip(memory["seen"], ahead, strict=True)]
-    slope = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, seen, strict=True))
-    new = inner(slope, slope)
+    images = [block.forward(direction) for block in blocks]
+    curvature = _sum(
+        inner(q, block.weigh(q)).reshape_as(size) for block, q in zip(blocks, images, strict=True)
+    )
+    step = _ratio(inner(memory["residual"], direction), curvature)
+    seen = [view + align(step, q) * q for view, q in zip(memory["seen"], images, strict=True)]
+    residual = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, seen, strict=True))
+    new = inner(residual, residual)
+    following = residual + _ratio(new, size) * direction
+    downhill = inner(residual, following) > 0
     return {
         "image": memory["image"] + step * direction,
         "seen": seen,
-        "direction": slope + _ratio(new, size) * direction,
+        "residual": residual,
+        "direction": torch.where(downhill, following, residual),
         "size": new,
         "first": memory["first"],
+        "floor": memory["floor"],
     }
 
 
@@ -93,10 +113,14 @@ def solve(
     iterations: int,
     tolerance: float,
 ) -> Memory:
-    """Steps of conjugate gradients until every item's slope is `tolerance` times the first one."""
+    """Steps of conjugate gradients until every item's gradient is `tolerance` times the first one.
+
+    An item is done, too, where its gradient is rounding of what the blocks pull in different directions.
+    """
     memory = begin(blocks, image, seen)
     for _ in range(iterations):
-        done = (memory["size"] <= tolerance**2 * memory["first"]).flatten()
+        enough = torch.maximum(tolerance**2 * memory["first"], memory["floor"])
+        done = (memory["size"] <= enough).flatten()
         if bool(done.all()):
             break
         ahead = advance(blocks, memory)

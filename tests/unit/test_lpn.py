@@ -103,9 +103,11 @@ def test_admm_and_pgd_find_critical_points() -> None:
     penalty = 1.5 / _curvature(problem)
     solver = ADMM(relaxation=1.0, adapt=0, penalty=penalty, inner=30, tolerance=1e-4)
     state = last(iterate(solver, problem, total=150))
-    assert stationarity(problem, prior, state.memory["copies"][0], 1.5) < 2e-3
+    # Both converge linearly: 1.5 phi is strongly convex for this network. What is left is rounding, some 1e-7
+    # of the data, enlarged by the inverse of a network whose smallest slope is 0.05.
+    assert stationarity(problem, prior, state.memory["copies"][0], 1.5) < 1e-5
     state = last(iterate(FISTA(momentum=False, restart=False), problem, total=250))
-    assert stationarity(problem, prior, state.image, norm) < 2e-3
+    assert stationarity(problem, prior, state.image, norm) < 1e-5
     state = last(iterate(HQS(first=0.1, steps=5), problem, total=5))
     assert bool(torch.isfinite(state.image).all())
 

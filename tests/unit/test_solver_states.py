@@ -374,3 +374,25 @@ def test_the_ramp_saves_steps_on_a_scan_and_leaves_the_minimum_alone() -> None:
         assert state.finished.startswith("duality gap")
     assert steps[0.5] < steps[0.0]
     assert objectives[0.5] == pytest.approx(objectives[0.0], rel=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_conjugate_gradients_stay_at_the_minimum_that_they_start_from(dtype: torch.dtype) -> None:
+    """With the usual step quotient, spoilt directions grew without end: ADMM left its own limit in bursts."""
+    from imagereg.physics import blur, gaussian_kernel
+    from imagereg.priors.base import Identity
+    from imagereg.solvers.linear import advance, begin, data_block, penalty_block, solve
+
+    physics = blur(gaussian_kernel(1.0), dtype=dtype)
+    truth = torch.rand(2, 1, 40, 40, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    problem = Problem(LeastSquares(physics.A(truth)), physics)
+    blocks = [data_block(problem), penalty_block(Identity(), 1.5, 0.9 * truth)]
+    best = solve(blocks, torch.zeros_like(truth), iterations=200, tolerance=0.0)["image"]
+    memory = begin(blocks, best)
+    for _ in range(300):
+        memory = advance(blocks, memory)
+    # A gradient of rounding moves the image by rounding over the least curvature, 1.5.
+    room = 100 * torch.finfo(dtype).eps * float(best.norm())
+    assert float((memory["image"] - best).norm()) < room
+    again = solve(blocks, best, iterations=300, tolerance=1e-8)
+    assert float((again["image"] - best).norm()) < room
