@@ -78,6 +78,7 @@ def center(
         measurement = measurement.select(rows=parse_slice(rows))
     before = [step for step in default_steps(measurement) if step != "centre"]
     estimate = find_centre(preprocess(measurement, before))
+    objection = estimate.objection(measurement.geometry)
     if output is not None:
         from imagereg.preview import write_curves
 
@@ -90,6 +91,8 @@ def center(
             "interval": [low, high],
             "votes": dict(estimate.votes),
             "agreed": estimate.agreed,
+            "taken": not objection,
+            "why_not": objection,
         }
         typer.echo(encoder.dumps(document))
         return
@@ -97,8 +100,9 @@ def center(
     typer.echo(f"centre of rotation  column {estimate.column:.2f}, between {low:.2f} and {high:.2f}")
     for name, vote in estimate.votes.items():
         typer.echo(f"  {name:<18}{vote:.2f}")
-    if not estimate.agreed:
-        typer.echo("the estimators disagree: look at a sweep of reconstructions before you trust it")
+    if objection:
+        has = measurement.geometry.centre_of_rotation
+        typer.echo(f"a run keeps column {has:.2f} of the geometry, as {objection}; centre.column moves it")
 
 
 def list_things(

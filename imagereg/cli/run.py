@@ -182,7 +182,7 @@ def _summary(result: Any, folder: Path) -> None:
         typer.echo(f"{told['level']:.0%} interval        {told['meaning']}; {trust}")
     centre = account.get("centre_of_rotation")
     if centre is not None:
-        typer.echo(f"centre of rotation  column {centre:.2f}")
+        typer.echo(f"centre of rotation  column {centre:.2f}, {account['centre_from']}")
     for name, value in account.get("metrics", {}).items():
         typer.echo(f"{name.replace('_', ' '):<20}{value:.6g}")
     for note in account.get("notes", []):

@@ -169,7 +169,7 @@ def _reconstruct(
 def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Result:
     """Write everything into the partial folder, from the slabs on disk."""
     from imagereg.preview import write_preview
-    from imagereg.provenance import describe_input, mark_end
+    from imagereg.provenance import centre_from, describe_input, mark_end
 
     raw, tall, plan = work.raw, work.tall, work.plan
     records = [ledger.record(slab.index) for slab in plan.slabs]
@@ -193,6 +193,7 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
     if len(plan.slabs) > 1:
         # A worker is given the steps' parameters; here it is known which of them came from the data.
         account["preprocess"] = [dict(step) for step in work.shaped.history]
+        account["centre_from"] = centre_from(work.shaped.history)
         account["notes"] = list(work.shaped.notes)
     account["input"] = describe_input(Path(recipe.input.path), format=raw.source.format if raw.source else "")
     account["recipe_sha256"] = recipe.sha256
