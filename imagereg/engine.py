@@ -207,9 +207,15 @@ def reconstruct(
     """Reconstruct (or denoise, deblur, ...) and return the image with its history and provenance.
 
     The parameters are those of `iterate`.
+
+    Raises
+    ------
+    ImageregError
+        As `iterate`, and when the image holds one value only and the data do not, with the reason.
     """
     import time
 
+    from imagereg.methods.support.constant import refuse_constant
     from imagereg.provenance import describe
 
     chosen = _seeded(find_method(method, **parameters), seed)
@@ -226,6 +232,7 @@ def reconstruct(
     history = recorder.close(last)
     seconds = time.perf_counter() - began
     image = measurement.from_tensor(last.image)
+    refuse_constant(chosen.name, last.image.detach().cpu(), measurement.data)
     provenance = describe(measurement, chosen, last, seconds={"reconstruct": seconds}, seed=seed)
     told = account_of(last.memory.get("uncertainty"), request)
     if told is not None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imagereg.errors import UsageError
+from imagereg.preprocessing.background import Background
+from imagereg.preprocessing.edges import Edges, mass_scatter
+from imagereg.preprocessing.flatfield import FlatField, air_level
 from imagereg.preprocessing.layout import Frames, as_frames, stack
 
 if TYPE_CHECKING:
@@ -73,7 +76,10 @@ def health(measurement: Measurement) -> list[Finding]:
             findings += _counts(look, values)
         else:
             findings += _scale(look, values)
-        findings += _stripes(look, values)
+        integrals = _integrals(look, values)
+        if integrals is not None:
+            findings += _edges(look, integrals)
+            findings += _stripes(integrals)
     return findings
 
 
@@ -172,28 +178,100 @@ def _scale(measurement: Measurement, values: Frames) -> Iterator[Finding]:
             f"line integrals go up to {high:.4g}",
             advice="right for electron intensities; if these are X-ray counts, give quantity='counts'",
         )
-    width = max(2, values.shape[2] // 40)
-    edges = np.concatenate([values[..., :width], values[..., -width:]], axis=2)
-    level = float(np.nanmedian(edges))
-    if (
-        high > 0
-        and abs(level) > 0.05 * high
-        and float(np.nanstd(np.nanmean(edges, axis=2))) < 0.3 * abs(level)
-    ):
-        yield Finding(f"the air at the edges is at {level:.4g} instead of 0", "background")
 
 
-def _stripes(measurement: Measurement, values: Frames) -> Iterator[Finding]:
-    from imagereg.preprocessing.flatfield import FlatField
+def _integrals(measurement: Measurement, values: Frames) -> Frames | None:
+    """The values as line integrals; None where they cannot be brought to that."""
+    if measurement.quantity == "line_integrals":
+        return values
+    if measurement.quantity == "counts" and measurement.flats is None:
+        return None
+    try:
+        return stack(FlatField().resolve(measurement).apply(measurement))
+    except UsageError:
+        return None
+
+
+def _edges(measurement: Measurement, integrals: Frames) -> Iterator[Finding]:
+    """Air that is not at zero, data that are no line integrals, and objects that leave the view."""
+    geometry = measurement.geometry
+    assert geometry is not None
+    if integrals.shape[2] < 16 or integrals.shape[0] < 4:
+        return
+    edges = Edges.of(integrals, geometry.angles)
+    if edges.air:
+        yield from _air(measurement, edges)
+    else:
+        yield from _truncation(measurement, edges)
+
+
+def _air(measurement: Measurement, edges: Edges) -> Iterator[Finding]:
+    level, height = edges.level, edges.height
+    if edges.darker > 0.8 and height > 0.05 * abs(level):
+        if level > 0.2 * height and float(np.percentile(edges.values, 1)) > -0.05 * height:
+            what = "transmission" if level < 2 else "counts"
+            yield Finding(
+                f"values are highest in the air at the edges ({level:.4g}), where line integrals are lowest",
+                advice=f"they look like {what}: give quantity='{what}'"
+                + ("" if what == "transmission" else " and flats"),
+            )
+        else:
+            yield Finding(
+                f"the object lies below the air at the edges ({level:.4g}), as if the sign were reversed",
+                advice="look whether the logarithm lacks its minus sign, or give the data times -1",
+            )
+        return
+    high = float(np.percentile(edges.values, 99.5))
+    if not (high > 0 and abs(level) > 0.05 * high):
+        return
+    sentence = f"the air at the edges is at {level:.4g} instead of 0"
+    if edges.noisy:
+        yield Finding(sentence, advice="noise hides whether it is air: look before you take background")
+    elif _levels_well(edges):
+        yield Finding(sentence, "background")
+    else:
+        yield Finding(sentence, advice="background would not make the views consistent: look at the flats")
+
+
+def _levels_well(edges: Edges) -> bool:
+    """Whether the step background leaves nothing far below zero, and masses as constant as they were."""
+    step = Background()
+    if 2 * step.columns >= edges.values.shape[2]:
+        return False
+    levelled = edges.values - air_level(edges.values, step.columns, step.name)
+    if float(np.percentile(levelled, 0.5)) < -0.25 * edges.height:
+        return False
+    allowed = 0.01 * edges.height * edges.values.shape[2]
+    return mass_scatter(levelled) < 1.1 * mass_scatter(edges.values) + allowed
+
+
+def _truncation(measurement: Measurement, edges: Edges) -> Iterator[Finding]:
+    geometry = measurement.geometry
+    assert geometry is not None
+    left, right = edges.object_seen
+    sides = "both edges" if left and right else f"the {'left' if left else 'right'} edge"
+    one = left != right
+    if one and geometry.half_acquired:
+        beyond = left == (geometry.centre_of_rotation < (geometry.columns - 1) / 2)
+        if beyond:
+            return  # a half acquisition as it is meant: the opposite views see the rest
+    sentence = f"the object leaves the view at {sides} of the detector"
+    if one and geometry.closed:
+        yield Finding(
+            f"{sentence} in a scan of a whole turn, as in a half acquisition with the axis near that edge",
+            "centre",
+        )
+        return
+    yield Finding(
+        sentence,
+        advice="fbp is right inside the view up to a smooth offset; iterative methods need a grid as wide as "
+        "the object (physics.volume); the step background would harm",
+    )
+
+
+def _stripes(values: Frames) -> Iterator[Finding]:
     from imagereg.preprocessing.stripes import stripe_strength
 
-    if measurement.quantity != "line_integrals":
-        if measurement.quantity == "counts" and measurement.flats is None:
-            return
-        try:
-            values = stack(FlatField().resolve(measurement).apply(measurement))
-        except UsageError:
-            return
     finite = np.where(np.isfinite(values), values, 0)
     strength = stripe_strength(finite)
     height = float(np.percentile(finite, 99) - np.percentile(finite, 1))

@@ -15,6 +15,7 @@ import numpy as np
 from imagereg.engine import Recorder, Result, grid_of
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
+from imagereg.methods.support.constant import is_constant, refuse_constant
 from imagereg.recipe import Recipe
 from imagereg.running.allocator import give_back
 from imagereg.running.events import Clock, Event
@@ -202,6 +203,7 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
         **account["metrics"],
         **_together([record.rows[-1] for record in records if record.rows]),
     }
+    _refuse_constant(work, ledger)
     result = Result(whole, voxel, unit, history, account, last, text)
     for file in files_of((IMAGE,), recipe.output.formats):
         write_volume(ledger, plan, ledger.partial / file, result)
@@ -226,6 +228,20 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
     # The slabs go away with the partial folder; a mapped file that is still open stays readable.
     image = np.array(whole) if whole is not None else Slabs.of(ledger, plan)
     return replace(result, image=image, provenance=account, spread=spread)
+
+
+def _refuse_constant(work: Work, ledger: Ledger) -> None:
+    """Raise where all slabs hold one and the same value, and the data of the middle one do not."""
+    slabs = work.plan.slabs
+    values = []
+    for slab in slabs:
+        image = ledger.slab(slab.index)
+        if not is_constant(image):
+            return
+        values.append(float(image.flat[0]))
+    middle = len(slabs) // 2
+    if is_constant(values):
+        refuse_constant(work.method.name, ledger.slab(middle), work.slab(slabs[middle]).data[...])
 
 
 def _together(finals: list[Mapping[str, Any]]) -> dict[str, float]:

@@ -174,9 +174,7 @@ def _count(votes: Sequence[Vote], silent: Sequence[Abstention], tolerance: float
     return replace(estimate, remarks=_remarks(estimate, silent, tolerance))
 
 
-def _remarks(
-    estimate: CentreEstimate, silent: Sequence[Abstention], tolerance: float
-) -> tuple[str, ...]:
+def _remarks(estimate: CentreEstimate, silent: Sequence[Abstention], tolerance: float) -> tuple[str, ...]:
     low, high = estimate.interval
     said = [f"centre: estimated on column {estimate.column:.2f}, between {low:.2f} and {high:.2f}"]
     said += [f"centre: {answer.name} has no vote, because {answer.reason}" for answer in silent]
