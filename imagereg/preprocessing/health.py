@@ -270,12 +270,12 @@ def _truncation(measurement: Measurement, edges: Edges) -> Iterator[Finding]:
 
 
 def _stripes(values: Frames) -> Iterator[Finding]:
-    from imagereg.preprocessing.stripes import stripe_strength
+    from imagereg.preprocessing.stripes import stripe_strength, stripes_are_fixed
 
     finite = np.where(np.isfinite(values), values, 0)
     strength = stripe_strength(finite)
     height = float(np.percentile(finite, 99) - np.percentile(finite, 1))
-    if height > 0 and strength > 0.01 * height:
+    if height > 0 and strength > 0.01 * height and (strength > 0.025 * height or stripes_are_fixed(finite)):
         yield Finding(
             f"stripes of {strength:.3g} (rms) are fixed to the detector's columns and will make rings",
             "rings",
