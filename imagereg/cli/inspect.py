@@ -15,10 +15,11 @@ from imagereg.errors import UsageError, did_you_mean
 def info(source: DataArgument, hint: HintOption = None, json: JsonOption = False) -> None:
     """Say what a data file holds, what was found in it, and what is wrong with it."""
     from imagereg.io import read
-    from imagereg.preprocessing import default_steps, health
+    from imagereg.preprocessing import default_steps, health, with_safe_cures
 
     measurement = read(source, **assignments(hint, flag="--hint"))
-    findings = [str(finding) for finding in health(measurement)]
+    found = health(measurement)
+    findings = [str(finding) for finding in found]
     geometry = measurement.geometry
     facts: dict[str, Any] = {
         "source": str(measurement.source or source),
@@ -33,7 +34,7 @@ def info(source: DataArgument, hint: HintOption = None, json: JsonOption = False
         "unit": measurement.unit,
         "notes": list(measurement.notes),
         "findings": findings,
-        "suggested_steps": list(default_steps(measurement)),
+        "suggested_steps": with_safe_cures(default_steps(measurement), found),
     }
     if json:
         typer.echo(encoder.dumps(facts))

@@ -2,7 +2,7 @@
 
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.centre import CentreEstimate, centre_sweep, find_centre
-from imagereg.preprocessing.health import Finding, default_steps, health
+from imagereg.preprocessing.health import Finding, default_steps, health, with_safe_cures
 from imagereg.preprocessing.pipeline import apply_rows, apply_steps, preprocess, resolve_steps, rows_after
 from imagereg.preprocessing.registry import make_step, step_class, step_name, steps
 
@@ -24,4 +24,5 @@ __all__ = [
     "step_class",
     "step_name",
     "steps",
+    "with_safe_cures",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from imagereg.errors import UsageError
 from imagereg.preprocessing.background import Background
+from imagereg.preprocessing.bad_views import find_bad_views
 from imagereg.preprocessing.edges import Edges, mass_scatter
 from imagereg.preprocessing.flatfield import FlatField, air_level
 from imagereg.preprocessing.layout import Frames, as_frames, stack
@@ -38,6 +39,24 @@ class Finding:
     def __str__(self) -> str:
         cure = f"step {self.step} mends it" if self.step else self.advice
         return f"{self.sentence}{'; ' + cure if cure else ''}"
+
+    def in_view_of(self, steps: Collection[str]) -> str:
+        """The finding in one sentence for a run that takes these steps."""
+        if not self.step:
+            return str(self)
+        if self.step in steps:
+            return f"{self.sentence}; the step {self.step} of this run mends it"
+        return f"{self.sentence}; the step {self.step} would mend it and is not in this run: ask for it"
+
+
+SAFE = ("bad_views", "outliers")
+"""Steps that only take away what cannot be right, and say so: a run takes them by itself, in this order."""
+
+
+def with_safe_cures(steps: Sequence[str], findings: Sequence[Finding]) -> list[str]:
+    """The steps, with those before them that findings ask for and that do no harm."""
+    asked = {finding.step for finding in findings}
+    return [step for step in SAFE if step in asked and step not in steps] + list(steps)
 
 
 def default_steps(measurement: Measurement) -> list[str]:
@@ -71,15 +90,17 @@ def health(measurement: Measurement) -> list[Finding]:
     findings = list(_values(values, look))
     if look.geometry is not None:
         findings += _angles(look.geometry)
-        findings += _views(look)
+        bad = find_bad_views(look)
+        findings += _views(look, bad)
         if look.quantity == "counts":
             findings += _counts(look, values)
         else:
             findings += _scale(look, values)
         integrals = _integrals(look, values)
-        if integrals is not None:
-            findings += _edges(look, integrals)
-            findings += _stripes(integrals)
+        good = np.array([view not in bad for view in range(look.geometry.views)])
+        if integrals is not None and good.any():
+            findings += _edges(look.geometry[good], integrals[good])
+            findings += _stripes(integrals[good])
     return findings
 
 
@@ -94,10 +115,7 @@ def _values(values: Frames, measurement: Measurement) -> Iterator[Finding]:
         )
 
 
-def _views(measurement: Measurement) -> Iterator[Finding]:
-    from imagereg.preprocessing.bad_views import find_bad_views
-
-    bad = find_bad_views(measurement)
+def _views(measurement: Measurement, bad: Mapping[int, str]) -> Iterator[Finding]:
     if bad:
         listed = ", ".join(f"{view} ({reason})" for view, reason in list(bad.items())[:6])
         more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
@@ -192,20 +210,18 @@ def _integrals(measurement: Measurement, values: Frames) -> Frames | None:
         return None
 
 
-def _edges(measurement: Measurement, integrals: Frames) -> Iterator[Finding]:
+def _edges(geometry: Geometry, integrals: Frames) -> Iterator[Finding]:
     """Air that is not at zero, data that are no line integrals, and objects that leave the view."""
-    geometry = measurement.geometry
-    assert geometry is not None
     if integrals.shape[2] < 16 or integrals.shape[0] < 4:
         return
     edges = Edges.of(integrals, geometry.angles)
     if edges.air:
-        yield from _air(measurement, edges)
+        yield from _air(edges)
     else:
-        yield from _truncation(measurement, edges)
+        yield from _truncation(geometry, edges)
 
 
-def _air(measurement: Measurement, edges: Edges) -> Iterator[Finding]:
+def _air(edges: Edges) -> Iterator[Finding]:
     level, height = edges.level, edges.height
     if edges.darker > 0.8 and height > 0.05 * abs(level):
         if level > 0.2 * height and float(np.percentile(edges.values, 1)) > -0.05 * height:
@@ -245,9 +261,7 @@ def _levels_well(edges: Edges) -> bool:
     return mass_scatter(levelled) < 1.1 * mass_scatter(edges.values) + allowed
 
 
-def _truncation(measurement: Measurement, edges: Edges) -> Iterator[Finding]:
-    geometry = measurement.geometry
-    assert geometry is not None
+def _truncation(geometry: Geometry, edges: Edges) -> Iterator[Finding]:
     left, right = edges.object_seen
     sides = "both edges" if left and right else f"the {'left' if left else 'right'} edge"
     one = left != right

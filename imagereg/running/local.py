@@ -196,6 +196,7 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
         account["preprocess"] = [dict(step) for step in work.shaped.history]
         account["centre_from"] = centre_from(work.shaped.history)
         account["notes"] = list(work.shaped.notes)
+    account["findings"] = list(work.findings)
     account["input"] = describe_input(Path(recipe.input.path), format=raw.source.format if raw.source else "")
     account["recipe_sha256"] = recipe.sha256
     account["slabs"] = len(plan.slabs)

@@ -12,7 +12,7 @@ import numpy as np
 from imagereg.engine import choose_device, iterate
 from imagereg.errors import ResourceError, UsageError
 from imagereg.measurement import Measurement
-from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
+from imagereg.preprocessing import apply_rows, apply_steps, health, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
@@ -39,6 +39,7 @@ class Work:
     plan : the slabs.
     method : the method with its parameters.
     device : where it is done.
+    findings : what is wrong or unusual with the data, one sentence each.
     """
 
     recipe: Recipe
@@ -49,6 +50,7 @@ class Work:
     plan: Plan
     method: Method
     device: Any
+    findings: tuple[str, ...] = ()
 
     @property
     def ledger(self) -> Ledger:
@@ -97,13 +99,19 @@ class Work:
 
 
 def begin(
-    recipe: Recipe, clock: Clock, memory: int | None = None, *, resolved: bool = False
+    recipe: Recipe,
+    clock: Clock,
+    memory: int | None = None,
+    *,
+    resolved: bool = False,
+    findings: bool = True,
 ) -> Generator[Event, None, Work]:
     """Read, resolve and plan for so many bytes of memory; the events on the way, and the work at the end.
 
     Parameters
     ----------
     resolved : the recipe's steps have all their parameters, so that the data need not be looked at.
+    findings : look at the data's health and tell what is found.
 
     Raises
     ------
@@ -116,6 +124,12 @@ def begin(
     yield clock.event("read", f"reading {recipe.input.path}")
     raw = load(recipe)
     clock.lap("read")
+    told: tuple[str, ...] = ()
+    if findings and not resolved:
+        names = [step.name for step in recipe.steps()]
+        told = tuple(finding.in_view_of(names) for finding in health(raw))
+        for sentence in told:
+            yield clock.event("preprocess", f"finding: {sentence}")
     yield clock.event(
         "preprocess", ", ".join(step.name for step in recipe.steps()) or "nothing to preprocess"
     )
@@ -131,12 +145,12 @@ def begin(
         preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
         execution=recipe.execution.model_copy(update={"slab": plan.slabs[0].stop - plan.slabs[0].start}),
     )
-    return Work(settled, raw, steps, shaped, tall, plan, method, device)
+    return Work(settled, raw, steps, shaped, tall, plan, method, device, told)
 
 
 def prepared(recipe: Recipe) -> Work:
-    """The work of a recipe, for whoever does not watch it being read."""
-    events = begin(recipe, Clock())
+    """The work of a recipe, for whoever does not watch it being read nor looks at its health."""
+    events = begin(recipe, Clock(), findings=False)
     while True:
         try:
             next(events)
