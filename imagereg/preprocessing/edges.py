@@ -64,9 +64,11 @@ class Edges:
         left, right = self.strips
         seen = self._sees(left), self._sees(right)
         # A beam that drifts lifts both edges alike; an object that noise hides at its slopes does not.
-        apart = np.median(left, axis=2) - np.median(right, axis=2)
+        levels = [strip.mean(axis=2) for strip in (left, right)]
+        apart = levels[0] - levels[1]
         if not any(seen) and _shared(apart - apart.mean(axis=0)) > 2 * _RISE * self.height:
-            return True, True
+            one, other = (_shared(level - level.mean(axis=0)) for level in levels)
+            return one > other / 3, other > one / 3
         return seen
 
     @property

@@ -87,6 +87,7 @@ class CentreEstimate:
 
 def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     """Ask all estimators and weigh their answers (see `find_centre`)."""
+    from imagereg.preprocessing.rotation_axis import half_acquisition
     from imagereg.preprocessing.rotation_axis.double_wedge import double_wedge
     from imagereg.preprocessing.rotation_axis.moments import moments
     from imagereg.preprocessing.rotation_axis.opposite_views import opposite_views
@@ -102,6 +103,11 @@ def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     span = (middle - reach, middle + reach)
     asked: tuple[Ask, ...] = (opposite_views, double_wedge, lambda sinograms, _: moments(sinograms), sharpest)
     first = parallel(seen.values, seen.geometry, middle)
+    if half_acquisition.likely(first, span):
+        span = half_acquisition.widest(columns)
+        asked = half_acquisition.ESTIMATORS
+        middle = half_acquisition.start(seen, span)
+        first = parallel(seen.values, seen.geometry, middle)
     answers = [_settled(ask, seen, first, middle, span) for ask in asked]
     votes = [answer for answer in answers if isinstance(answer, Vote)]
     silent = [answer for answer in answers if isinstance(answer, Abstention)]
