@@ -127,7 +127,7 @@ def start(seen: Seen, search: tuple[float, float]) -> float:
 
 
 def _scatter(row: Array, sinograms: Sinograms, places: Array) -> tuple[Array, Array]:
-    """Variance over the angles of the mass of both far sides, and what a column is sure to, for each place."""
+    """Variance over the angles of the mass of both far sides, and how sure it is, for each place."""
     views, count = row.shape
     turn = 2 * math.pi
     # Sum from the far edge down to each border between columns, then to places between borders.
