@@ -202,11 +202,15 @@ def reconstruct(
     precision: str = "float32",
     seed: int = 0,
     uncertainty: Request = None,
+    cover: bool = True,
     **parameters: Any,
 ) -> Result:
     """Reconstruct (or denoise, deblur, ...) and return the image with its history and provenance.
 
-    The parameters are those of `iterate`.
+    The parameters are those of `iterate`, and
+
+    cover : work on a grid as wide as the scan sees where the object reaches beyond `measurement.volume`, and
+        cut that out of it; without it a note says that values will be too high.
 
     Raises
     ------
@@ -216,10 +220,12 @@ def reconstruct(
     import time
 
     from imagereg.methods.support.constant import refuse_constant
+    from imagereg.methods.support.whole_object import on_whole_object
     from imagereg.provenance import describe
 
     chosen = _seeded(find_method(method, **parameters), seed)
     request = request_of(uncertainty)
+    measurement = on_whole_object(measurement, chosen, cover=cover)
     began = time.perf_counter()
     recorder = Recorder()
     last: State | None = None

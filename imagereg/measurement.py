@@ -59,6 +59,7 @@ class Measurement:
     source : the file that the data came from.
     notes : one sentence for each thing that a reader or a step found, guessed or missed.
     history : the preprocessing steps already taken, as plain dictionaries.
+    window : rows and columns of the grid that results are cut to; all where not given.
 
     Raises
     ------
@@ -82,6 +83,7 @@ class Measurement:
     source: Source | None = None
     notes: tuple[str, ...] = ()
     history: tuple[Mapping[str, Any], ...] = field(default=())
+    window: tuple[slice, slice] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -213,6 +215,8 @@ class Measurement:
 
         Frames give NumPy arrays: (H, W) for one slice, (N, H, W) for a stack or volume. Tensors stay.
         """
+        if self.window is not None:
+            image = image[..., self.window[0], self.window[1]]
         if not self.framed:
             return image
         array = image.detach().cpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,10 @@ def make_plan(measurement: Measurement, method: Method, recipe: Recipe, memory: 
     """
     finer = recipe.physics.factor if recipe.physics.kind == "downsampling" else 1
     shape = image_shape(measurement, finer=finer)
+    worked = image_shape(replace(measurement, window=None), finer=finer)
     item = 8 if recipe.execution.precision == "float64" else 4
     data_bytes = int(np.prod(measurement.data.shape)) // max(1, measurement.rows) * item
-    image_bytes = int(np.prod(shape)) // max(1, measurement.rows) * item
+    image_bytes = int(np.prod(worked)) // max(1, measurement.rows) * item
     data_copies, image_copies = method.copies
     asked = recipe.uncertainty
     if asked is not None:
@@ -127,6 +128,9 @@ def image_shape(measurement: Measurement, *, finer: int = 1) -> tuple[int, ...]:
         edge = len(shape) - (3 if measurement.axes.endswith("C") else 2)
         return tuple(finer * n if edge <= axis < edge + 2 else n for axis, n in enumerate(shape))
     volume = measurement.volume or Volume.fit(geometry)
+    if measurement.window is not None:
+        rows, columns = (part.stop - part.start for part in measurement.window)
+        volume = Volume((*volume.shape[:-2], rows, columns), volume.edges)
     if volume.ndim == 3 or len(measurement.data.shape) == 2:
         return volume.shape
     return (measurement.rows, *volume.shape)

@@ -12,7 +12,8 @@ import numpy as np
 from imagereg.engine import choose_device, iterate
 from imagereg.errors import ResourceError, UsageError
 from imagereg.measurement import Measurement
-from imagereg.preprocessing import apply_rows, apply_steps, health, resolve_steps, rows_after
+from imagereg.methods.support.whole_object import on_whole_object
+from imagereg.preprocessing import apply_rows, apply_steps, health, looked_at, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
@@ -134,6 +135,8 @@ def begin(
         "preprocess", ", ".join(step.name for step in recipe.steps()) or "nothing to preprocess"
     )
     steps = list(recipe.steps()) if resolved else resolve_steps(raw, recipe.steps())
+    if raw.volume is not None and not method.pixelwise:
+        raw = on_whole_object(raw, method, looked_at(raw, steps), cover=recipe.physics.cover)
     shaped, tall = _shapes(raw, steps)
     clock.lap("preprocess")
     refusal = method.refusal(shaped)
