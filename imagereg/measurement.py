@@ -50,7 +50,12 @@ class Measurement:
     quantity : what `data` holds: detector 'counts', 'transmission' (counts over flat), 'line_integrals'
         (-log of the transmission, no unit), or an 'image'. 'line_integrals' where a geometry or physics
         is given and 'image' otherwise.
-    flats, darks : (frames, rows, columns) or (frames, columns), counts without object, without beam.
+    flats, darks : (frames, rows, columns) or (frames, columns), counts without object, without beam; a
+        single frame may come without the first axis.
+    flat_times : (frames,) when each flat was taken, in the unit of `view_times`; the flats are one
+        group where not given.
+    view_times : (views,) when each view was taken, in any unit; its number where not given, so that a flat
+        at -1 was taken just before the first view, and one at N just after the last of N.
     weights : the inverse variance of each datum, up to a factor, in the layout of `data`.
     truth : the image that a phantom or a better scan gives, in the layout of results.
     axes : letters of the axes of an image in frames: 'YX', 'ZYX', 'YXC' or 'ZYXC'.
@@ -84,6 +89,8 @@ class Measurement:
     notes: tuple[str, ...] = ()
     history: tuple[Mapping[str, Any], ...] = field(default=())
     window: tuple[slice, slice] | None = None
+    flat_times: tuple[float, ...] | None = None
+    view_times: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -106,11 +113,26 @@ class Measurement:
                 )
         for name in ("flats", "darks"):
             frames = getattr(self, name)
+            if frames is not None and self.framed and tuple(frames.shape) == shape[1:]:
+                frames = np.asarray(frames[...])[None]
+                object.__setattr__(self, name, frames)
             if frames is not None and self.framed and tuple(frames.shape[1:]) != shape[1:]:
                 raise UsageError(
                     f"{name} of shape {tuple(frames.shape)} do not fit projections of shape {shape}: "
                     "their frames must have as many rows and columns."
                 )
+        if self.flat_times is not None and self.flats is not None:
+            views = shape[0] if self.geometry is not None and self.framed else None
+            for name, wanted in (("flat_times", self.flats.shape[0]), ("view_times", views)):
+                given = getattr(self, name)
+                if given is None or wanted is None:
+                    continue
+                times = tuple(float(time) for time in given)
+                if len(times) != wanted or not np.isfinite(times).all():
+                    raise UsageError(
+                        f"{name}: {len(times)} for {wanted} frames; give one finite number each."
+                    )
+                object.__setattr__(self, name, times)
         if self.weights is not None and tuple(self.weights.shape) != shape:
             raise UsageError(f"weights of shape {tuple(self.weights.shape)} do not fit data of {shape}.")
 
@@ -164,11 +186,13 @@ class Measurement:
                 self, data=take(self.data), weights=_map(take, self.weights), truth=_map(take, self.truth)
             )
         geometry = self.geometry[views]
+        times = self.times_of(views)
         if len(shape) == 2:
             return replace(
                 self,
                 data=part(self.data, views),
                 geometry=geometry,
+                view_times=times,
                 weights=_map(lambda a: a[views], self.weights),
             )
         picked = range(*rows.indices(shape[1]))
@@ -185,11 +209,19 @@ class Measurement:
             self,
             data=part(self.data, views, rows),
             geometry=geometry,
+            view_times=times,
             flats=_map(lambda a: a[:, rows], self.flats),
             darks=_map(lambda a: a[:, rows], self.darks),
             weights=_map(lambda a: a[views, rows], self.weights),
             truth=_map(lambda a: a[rows] if len(a.shape) == 3 else a, self.truth),
         )
+
+    def times_of(self, views: Any) -> tuple[float, ...] | None:
+        """Times of some of the views, to be `view_times` of these alone; None without `flat_times`."""
+        if self.flat_times is None or self.geometry is None:
+            return self.view_times
+        times = np.arange(self.geometry.views) if self.view_times is None else np.asarray(self.view_times)
+        return tuple(times[views].tolist())
 
     def to_tensor(self, array: Any, *, dtype: torch.dtype | None = None, device: Any = "cpu") -> torch.Tensor:
         """`array` in the layout of this measurement's data as a tensor in deepinv's shapes."""

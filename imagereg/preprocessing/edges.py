@@ -88,6 +88,14 @@ class Edges:
         return float(np.median(np.concatenate(self.strips, axis=2)))
 
     @cached_property
+    def drift(self) -> tuple[float, float]:
+        """Lowest and highest level of both edges together, in the mean over a tenth of the views."""
+        level = np.concatenate(self.strips, axis=2).mean(axis=(1, 2))
+        count = max(1, level.size // 10)
+        smooth = np.convolve(level, np.ones(count) / count, mode="valid")
+        return float(smooth.min()), float(smooth.max())
+
+    @cached_property
     def darker(self) -> float:
         """How far the object lies below the air, as a share of all it differs from it: 0 to 1."""
         low, high = np.percentile(self.values, [1, 99])

@@ -13,7 +13,7 @@ from imagereg.errors import UsageError
 from imagereg.preprocessing.background import Background
 from imagereg.preprocessing.bad_views import find_bad_views
 from imagereg.preprocessing.edges import Edges, mass_scatter
-from imagereg.preprocessing.flatfield import FlatField, air_level
+from imagereg.preprocessing.flatfield import FlatField, air_level, odd_in
 from imagereg.preprocessing.layout import Frames, as_frames, stack
 
 if TYPE_CHECKING:
@@ -152,8 +152,17 @@ def _counts(measurement: Measurement, values: Frames) -> Iterator[Finding]:
             advice="give flats, or flatfield with air=99 where every row of every view sees air",
         )
         return
+    out: dict[str, tuple[int, ...]] = {}
+    for name in ("flats", "darks"):
+        odd = odd_in(measurement, name, 0)
+        out[f"{name}_out"] = tuple(odd)
+        if odd:
+            listed = ", ".join(f"{number} ({why})" for number, why in odd.items())
+            yield Finding(
+                f"{name} {listed} of {getattr(measurement, name).shape[0]} are unlike the others", "flatfield"
+            )
     try:
-        detector = response(measurement, values.shape, "median", 0)
+        detector = response(measurement, values.shape, "median", 0, **out)
     except UsageError as error:
         yield Finding(str(error).rstrip("."))
         return
@@ -238,9 +247,13 @@ def _air(edges: Edges) -> Iterator[Finding]:
             )
         return
     high = float(np.percentile(edges.values, 99.5))
-    if not (high > 0 and abs(level) > 0.05 * high):
+    low, top = edges.drift
+    if high > 0 and abs(level) > 0.05 * high:
+        sentence = f"the air at the edges is at {level:.4g} instead of 0"
+    elif high > 0 and top - low > 0.04 * high:
+        sentence = f"the air at the edges goes from {low:.3g} to {top:.3g} in the course of the scan"
+    else:
         return
-    sentence = f"the air at the edges is at {level:.4g} instead of 0"
     if edges.noisy:
         yield Finding(sentence, advice="noise hides whether it is air: look before you take background")
     elif _levels_well(edges):
