@@ -65,6 +65,8 @@ class Measurement:
     notes : one sentence for each thing that a reader or a step found, guessed or missed.
     history : the preprocessing steps already taken, as plain dictionaries.
     window : rows and columns of the grid that results are cut to; all where not given.
+    pixel_assumed : nobody knows the size of a pixel: what the geometry calls mm are widths of a column.
+    intensities : line integrals are intensities, as of electrons, and no logarithms of transmissions.
 
     Raises
     ------
@@ -89,6 +91,8 @@ class Measurement:
     notes: tuple[str, ...] = ()
     history: tuple[Mapping[str, Any], ...] = field(default=())
     window: tuple[slice, slice] | None = None
+    pixel_assumed: bool = False
+    intensities: bool = False
     flat_times: tuple[float, ...] | None = None
     view_times: tuple[float, ...] | None = None
 
@@ -100,6 +104,11 @@ class Measurement:
         if self.quantity is None:
             bare = self.geometry is None and self.physics is None
             object.__setattr__(self, "quantity", "image" if bare else "line_integrals")
+        for name in ("data", "flats", "darks"):
+            if self.framed and getattr(getattr(getattr(self, name), "dtype", None), "kind", "") == "c":
+                raise UsageError(
+                    f"{name} are complex numbers, which no method takes: give their magnitude or phase."
+                )
         if self.geometry is not None and self.framed:
             geometry = self.geometry
             wanted: list[tuple[int, ...]] = [(geometry.views, geometry.rows, geometry.columns)]
@@ -306,6 +315,14 @@ class Measurement:
         )
 
     # ------------------------------------------------------------------ small conveniences
+    @property
+    def grey(self) -> str:
+        """What the grey values of a reconstruction are, with their unit; empty for images."""
+        if self.geometry is None:
+            return ""
+        what = "intensity" if self.intensities else "attenuation"
+        return f"{what} in 1/{'px' if self.pixel_assumed else 'mm'}"
+
     def note(self, *sentences: str) -> Self:
         """The same measurement with more notes."""
         return replace(self, notes=(*self.notes, *sentences))

@@ -157,11 +157,11 @@ def compare(
     from imagereg.metrics import all_metrics
     from imagereg.preview import write_panels
 
-    images = {str(path): image_of(path) for path in (first, second)}
-    shapes = {array.shape for array in images.values()}
+    a, b = image_of(first), image_of(second)
+    images = {str(first): a, str(second): b}
+    shapes = {a.shape, b.shape}
     if len(shapes) > 1:
         raise UsageError(f"{first} and {second} differ in shape: {' and '.join(map(str, sorted(shapes)))}.")
-    a, b = images.values()
     report = {"first_to_second": all_metrics(a, b)}
     if truth is not None:
         reference = image_of(truth)
@@ -169,7 +169,9 @@ def compare(
             raise UsageError(f"{truth} has shape {reference.shape} and the images {a.shape}.")
         report = {name: all_metrics(array, reference) for name, array in images.items()} | report
     if output is not None:
-        panels = {first.name: a, second.name: b, "difference": a - b}
+        names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
+        panels = {names[0]: a, f"{names[1]} (again)" if names[0] == names[1] else names[1]: b}
+        panels["difference"] = a - b
         if truth is not None:
             panels["truth"] = np.asarray(reference)
         write_panels(panels, output, shared_scale=False)

@@ -200,7 +200,7 @@ def _scale(measurement: Measurement, values: Frames) -> Iterator[Finding]:
                 advice="these look like counts: give quantity='counts' and flats",
             )
         return
-    if high > 50:
+    if high > 50 and not measurement.intensities:
         yield Finding(
             f"line integrals go up to {high:.4g}",
             advice="right for electron intensities; if these are X-ray counts, give quantity='counts'",

@@ -65,7 +65,7 @@ def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -
         at_hand: dict[int, Measurement] = {}
         if todo:
             at_hand[todo[0].index] = work.slab(todo[0])
-            plan = replace(plan, seconds=work.seconds(at_hand[todo[0].index]))
+            plan = work.timed(at_hand[todo[0].index])
         yield clock.event("plan", str(plan), values={"slabs": len(plan.slabs), "resumed": len(done)})
         last = yield from _reconstruct(work, ledger, todo, clock, at_hand)
         yield from conclude(work, ledger, clock, last)
@@ -114,7 +114,7 @@ def estimate(recipe: Recipe) -> tuple[Measurement, Plan]:
     """
     work = prepared(recipe)
     part = work.slab(work.plan.slabs[0])
-    return part, replace(work.plan, seconds=work.seconds(part))
+    return part, work.timed(part)
 
 
 def output_names(recipe: Recipe) -> tuple[str, ...]:
@@ -146,7 +146,8 @@ def _reconstruct(
                 if state.iteration == 1:
                     give_back()  # what the preparation took
                 recorder.look(state)
-                yield clock.of_state(state, slab, work.plan)
+                expected = recorder.expected(getattr(work.method, "tolerance", None))
+                yield clock.of_state(state, slab, work.plan, expected)
             if state is None:
                 raise UsageError(f"{work.method.name} gave no image: let it take at least one iteration.")
             account: dict[str, Any] = {}
@@ -209,7 +210,7 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
     for file in files_of((IMAGE,), recipe.output.formats):
         write_volume(ledger, plan, ledger.partial / file, result)
     spread = write_uncertainty(ledger, plan, recipe, result, last, tall)
-    label = "attenuation in 1/mm" if tall.geometry is not None else ""
+    label = tall.grey
     middle_slab = plan.slabs[len(plan.slabs) // 2]
     write_preview(
         ledger.slab(middle_slab.index), ledger.partial / "preview.png", voxel=voxel, unit=unit, label=label

@@ -74,8 +74,8 @@ class Work:
 
         return with_physics(part, self.recipe, self.device, getattr(torch, self.recipe.execution.precision))
 
-    def states(self, part: Measurement) -> Iterator[State]:
-        """The method at work on a slab."""
+    def states(self, part: Measurement, *, alone: bool = False) -> Iterator[State]:
+        """The method at work on a slab; `alone` without the runs that error bars ask for."""
         execution = self.recipe.execution
         return iterate(
             part,
@@ -83,11 +83,16 @@ class Work:
             device=str(self.device),
             precision=execution.precision,
             seed=execution.seed,
-            uncertainty=self.recipe.uncertainty,
+            uncertainty=None if alone else self.recipe.uncertainty,
         )
 
+    def timed(self, part: Measurement) -> Plan:
+        """The plan with the time that it will take, judged by a slab."""
+        early = getattr(self.method, "tolerance", None) is not None
+        return replace(self.plan, seconds=self.seconds(part), early=early)
+
     def seconds(self, part: Measurement) -> float | None:
-        """What all slabs will take, from one pass over a few rows of one; None where there is no scan."""
+        """What all slabs will take, from a look at a few rows of one; None where there is no scan."""
         import torch
 
         if part.physics is None or part.geometry is None:
@@ -96,7 +101,8 @@ class Work:
         few = self.with_physics(replace(few, physics=None)) if few is not part else part
         ready = few.ready(device=self.device, dtype=getattr(torch, self.recipe.execution.precision))
         times = len(self.plan.slabs) * part.rows / few.rows
-        return probe(ready, self.method, times, self.recipe.uncertainty)
+        states = None if part.coupled else lambda: self.states(few, alone=True)
+        return probe(ready, self.method, times, self.recipe.uncertainty, states=states)
 
 
 def begin(
