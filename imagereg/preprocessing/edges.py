@@ -34,12 +34,6 @@ class Edges:
 
     values: Frames
 
-    @classmethod
-    def of(cls, values: NDArray[np.floating[Any]], angles: Array) -> Edges:
-        """The edges of a scan whose views come in any order; values that are not finite count as zero."""
-        finite = np.where(np.isfinite(values), values, 0)[np.argsort(angles, kind="stable")]
-        return cls(finite.astype(np.float32))
-
     @property
     def width(self) -> int:
         """Number of columns that count as an edge."""

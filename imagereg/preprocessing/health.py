@@ -77,8 +77,9 @@ def health(measurement: Measurement) -> list[Finding]:
     """What is wrong with a measurement, from a few rows spread over it.
 
     Looked for: values that are not finite, saturated, negative or struck by zingers, bad views, dead
-    pixels, missing or exchanged flats and darks, stripes, air that is not at zero, gaps and repetitions of
-    angles, arcs of less than half a turn.
+    pixels, missing, exchanged or odd flats and darks, stripes, air that drifts or is not at zero, objects
+    that leave the view, data that are no line integrals, gaps and repetitions of angles, a wrong sense of
+    rotation, arcs of less than half a turn.
     """
     from imagereg.preprocessing.pipeline import LOOK_ROWS, Look
 
@@ -97,9 +98,12 @@ def health(measurement: Measurement) -> list[Finding]:
         else:
             findings += _scale(look, values)
         integrals = _integrals(look, values)
-        good = np.array([view not in bad for view in range(look.geometry.views)])
-        if integrals is not None and good.any():
+        # By angle, whatever order they were taken in: neighbours share the object.
+        around = np.argsort(np.mod(look.geometry.angles, 2 * math.pi), kind="stable")
+        good = np.array([view for view in around if view not in bad])
+        if integrals is not None and good.size:
             findings += _edges(look.geometry[good], integrals[good])
+            findings += _sense(look.geometry[good], integrals[good])
             findings += _stripes(integrals[good])
     return findings
 
@@ -223,7 +227,7 @@ def _edges(geometry: Geometry, integrals: Frames) -> Iterator[Finding]:
     """Air that is not at zero, data that are no line integrals, and objects that leave the view."""
     if integrals.shape[2] < 16 or integrals.shape[0] < 4:
         return
-    edges = Edges.of(integrals, geometry.angles)
+    edges = Edges(np.where(np.isfinite(integrals), integrals, 0))
     if edges.air:
         yield from _air(edges)
     else:
@@ -294,6 +298,21 @@ def _truncation(geometry: Geometry, edges: Edges) -> Iterator[Finding]:
         advice="fbp is right inside the view up to a smooth offset; iterative methods need a grid as wide as "
         "the object (physics.volume); the step background would harm",
     )
+
+
+def _sense(geometry: Geometry, integrals: Frames) -> Iterator[Finding]:
+    from imagereg.preprocessing.rotation_axis.sense import gains, turns_the_other_way
+
+    if geometry.kind == "parallel" or geometry.views < 12 or integrals.shape[2] < 16:
+        return
+    middle = integrals.shape[1] // 2
+    gained = gains(np.nan_to_num(integrals[:, middle : middle + 1]).transpose(1, 0, 2), geometry)
+    if gained is not None and turns_the_other_way(gained):
+        yield Finding(
+            "opposite rays agree better if the scan turns the other way (log-likelihood "
+            f"{gained[1]:.0f} against {gained[0]:.0f})",
+            advice="the sense of rotation seems wrong: give the angles with the other sign",
+        )
 
 
 def _stripes(values: Frames) -> Iterator[Finding]:

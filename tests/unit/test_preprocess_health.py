@@ -220,3 +220,23 @@ def test_a_constant_image_is_refused_with_the_reason() -> None:
         refuse_constant("tv", np.full((4, 4), 2.0), sums)
     nothing = ir.Measurement(np.zeros_like(sums), geometry=geometry)
     assert not ir.reconstruct(nothing, "tv", iterations=5).image.any()
+
+
+@pytest.mark.parametrize("kind", ["fan", "cone"])
+@pytest.mark.parametrize("arc", [360, 225])
+def test_the_wrong_sense_of_rotation_is_told(kind: str, arc: float) -> None:
+    shape = {"columns": 96, "source_origin": 300.0, "source_detector": 450.0}
+    angles = np.deg2rad(np.linspace(0, arc, 180, endpoint=False))
+    for seed, aside in ((1, 0.0), (2, 6.0), (3, -4.0)):
+        fan = ir.FanBeam(angles=angles, **shape)
+        sums = noisy(
+            project(ellipses(seed), fan.with_centre(47.5 + aside), 26.0), 1e4, np.random.default_rng(0)
+        )
+        if kind == "cone":
+            sums = np.repeat(sums[:, None], 3, axis=1)
+        for sign in (1, -1):
+            given = ir.FanBeam(angles=sign * angles, **shape)
+            if kind == "cone":
+                given = ir.ConeBeam(angles=sign * angles, rows=3, **shape)
+            told = [str(finding) for finding in health(ir.Measurement(sums, geometry=given))]
+            assert any("turns the other way" in finding for finding in told) == (sign < 0), told
