@@ -132,15 +132,13 @@ class Measurement:
                 )
         if self.flat_times is not None and self.flats is not None:
             views = shape[0] if self.geometry is not None and self.framed else None
-            for name, wanted in (("flat_times", self.flats.shape[0]), ("view_times", views)):
+            for name, count in (("flat_times", self.flats.shape[0]), ("view_times", views)):
                 given = getattr(self, name)
-                if given is None or wanted is None:
+                if given is None or count is None:
                     continue
                 times = tuple(float(time) for time in given)
-                if len(times) != wanted or not np.isfinite(times).all():
-                    raise UsageError(
-                        f"{name}: {len(times)} for {wanted} frames; give one finite number each."
-                    )
+                if len(times) != count or not np.isfinite(times).all():
+                    raise UsageError(f"{name}: {len(times)} for {count} frames; give one finite number each.")
                 object.__setattr__(self, name, times)
         if self.weights is not None and tuple(self.weights.shape) != shape:
             raise UsageError(f"weights of shape {tuple(self.weights.shape)} do not fit data of {shape}.")

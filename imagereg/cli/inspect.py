@@ -73,13 +73,14 @@ def center(
     from imagereg.recipe import parse_slice
 
     measurement = read(source, **assignments(hint, flag="--hint"))
-    if measurement.geometry is None:
+    geometry = measurement.geometry
+    if geometry is None:
         raise UsageError(f"{source}: the data are images and have no rotation axis.")
     if rows is not None:
         measurement = measurement.select(rows=parse_slice(rows))
     before = [step for step in default_steps(measurement) if step != "centre"]
     estimate = find_centre(preprocess(measurement, before))
-    objection = estimate.objection(measurement.geometry)
+    objection = estimate.objection(geometry)
     if output is not None:
         from imagereg.preview import write_curves
 
@@ -102,7 +103,7 @@ def center(
     for name, vote in estimate.votes.items():
         typer.echo(f"  {name:<18}{vote:.2f}")
     if objection:
-        has = measurement.geometry.centre_of_rotation
+        has = geometry.centre_of_rotation
         typer.echo(f"a run keeps column {has:.2f} of the geometry, as {objection}; centre.column moves it")
 
 

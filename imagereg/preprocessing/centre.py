@@ -64,8 +64,8 @@ class Centre(Step):
             estimate = find_centre(measurement, search=self.search, tolerance=self.tolerance, rows=self.rows)
         except NoEstimate as none:
             said = f"centre: rotation axis kept on column {has:.2f}, {whose}, as {none.clause}"
-            found = {"took": "geometry", "why": none.clause}
-            return self._resolved({"column": round(has, 4)}, found=found, remarks=(said,))
+            kept = {"took": "geometry", "why": none.clause}
+            return self._resolved({"column": round(has, 4)}, found=kept, remarks=(said,))
         objection = estimate.objection(geometry)
         agreeing = " and ".join(estimate.supporters)
         taken = has if objection else estimate.column
