@@ -56,3 +56,27 @@ def test_steps_that_were_asked_for_are_taken_as_they_are(imagereg: Call, faulty:
     assert "the step bad_views would mend it and is not in this run" in done.stdout
     assert "the step rings of this run mends it" in done.stdout
     assert "method              fbp, as asked" in done.stdout
+
+
+def test_an_image_compared_with_itself(imagereg: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).random((24, 24)).astype(np.float32))
+    done = imagereg("compare", "one.npy", "one.npy", "--json", "-o", "both.png")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["first_to_second"]["rmse"] == 0
+    assert (tmp_path / "both.png").stat().st_size > 0
+
+
+def test_what_is_not_known_has_no_millimetres(imagereg: Call, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "scan.npy", rng.random((40, 32)).astype(np.float32) + 1)
+    hint = ("--hint", "angles=linspace(0,180,N)", "-p", "none", "-m", "fbp")
+    for name, more in (("px", ()), ("mm", ("--hint", "pixel=0.01"))):
+        assert imagereg("run", "scan.npy", *hint, *more, "-o", name).returncode == 0
+    import zarr
+
+    units = [
+        [axis.get("unit") for axis in zarr.open(tmp_path / name / "image.ome.zarr", mode="r").attrs["ome"][
+            "multiscales"][0]["axes"]]
+        for name in ("px", "mm")
+    ]  # fmt: skip
+    assert units == [[None, None], ["millimeter", "millimeter"]]

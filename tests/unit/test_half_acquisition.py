@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from preprocess_scans import ellipses, noisy, project
 
 import imagereg as ir
+from imagereg.errors import UsageError
 from imagereg.geometry import Geometry, Volume
 from imagereg.preprocessing import default_steps, find_centre, preprocess
 
@@ -104,3 +106,13 @@ def test_images_are_those_of_a_full_detector(kind: str) -> None:
     assert error(found, "fbp") < np.sqrt(2) * error(whole, "fbp")
     for_both = {"iterations": 60}
     assert error(found, "sirt", **for_both) < np.sqrt(2) * error(whole, "sirt", **for_both)
+
+
+def test_greys_and_lengths_say_what_is_known() -> None:
+    scan, _ = half("parallel", 3, 40.0)
+    assert scan.grey == "attenuation in 1/mm"
+    assert replace(scan, pixel_assumed=True).grey == "attenuation in 1/px"
+    assert replace(scan, intensities=True).grey == "intensity in 1/mm"
+    assert ir.reconstruct(replace(scan, pixel_assumed=True), "fbp").unit == "pixel"
+    with pytest.raises(UsageError, match="complex numbers"):
+        replace(scan, data=scan.data.astype(complex))
