@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ class Result:
     Attributes
     ----------
     image : in the layout of the measurement it came from: NumPy (H, W) or (N, H, W) for frames, a tensor
-        in deepinv's shape for tensors. Attenuation is in 1/mm.
+        in deepinv's shape for tensors. Attenuation is in 1/mm, where the size of a pixel is known.
     voxel : edges in `unit`, in the order of the image's last axes.
     history : one mapping a recorded step: iteration, seconds, and objective, residual, gap where known.
     provenance : plain values: method, parameters, centre_of_rotation, seconds, metrics, versions, input, ...
@@ -202,18 +203,30 @@ def reconstruct(
     precision: str = "float32",
     seed: int = 0,
     uncertainty: Request = None,
+    cover: bool = True,
     **parameters: Any,
 ) -> Result:
     """Reconstruct (or denoise, deblur, ...) and return the image with its history and provenance.
 
-    The parameters are those of `iterate`.
+    The parameters are those of `iterate`, and
+
+    cover : work on a grid as wide as the scan sees where the object reaches beyond `measurement.volume`, and
+        cut that out of it; without it a note says that values will be too high.
+
+    Raises
+    ------
+    ImageregError
+        As `iterate`, and when the image holds one value only and the data do not, with the reason.
     """
     import time
 
+    from imagereg.methods.support.constant import refuse_constant
+    from imagereg.methods.support.whole_object import on_whole_object
     from imagereg.provenance import describe
 
     chosen = _seeded(find_method(method, **parameters), seed)
     request = request_of(uncertainty)
+    measurement = on_whole_object(measurement, chosen, cover=cover)
     began = time.perf_counter()
     recorder = Recorder()
     last: State | None = None
@@ -226,6 +239,7 @@ def reconstruct(
     history = recorder.close(last)
     seconds = time.perf_counter() - began
     image = measurement.from_tensor(last.image)
+    refuse_constant(chosen.name, last.image.detach().cpu(), measurement.data)
     provenance = describe(measurement, chosen, last, seconds={"reconstruct": seconds}, seed=seed)
     told = account_of(last.memory.get("uncertainty"), request)
     if told is not None:
@@ -243,11 +257,12 @@ def grid_of(measurement: Measurement) -> tuple[tuple[float, ...], str]:
     if geometry is None:
         return measurement.pixel, measurement.unit or ("pixel" if not measurement.pixel else "")
     volume = volume or Volume.fit(geometry)
+    unit = "pixel" if measurement.pixel_assumed else "mm"
     # One row of a detector with rows is a stack of one slice.
     stacked = measurement.rows > 1 or (measurement.framed and len(measurement.data.shape) == 3)
     if volume.ndim == 2 and stacked:
-        return (geometry.row_edge / geometry.magnification, *volume.edges), "mm"
-    return volume.edges, "mm"
+        return (geometry.row_edge / geometry.magnification, *volume.edges), unit
+    return volume.edges, unit
 
 
 class Recorder:
@@ -263,6 +278,21 @@ class Recorder:
             return
         self._rows.append(figures(state))
         self._next = max(state.iteration + 1, int(state.iteration * 1.3))
+
+    def expected(self, tolerance: float | None) -> int | None:
+        """The step at which the gap is likely to reach a tolerance; None where the figures do not tell.
+
+        Gaps fall by a power of the number of steps: the line through the last looks over a doubling of it.
+        """
+        told = [(row["iteration"], row["gap"]) for row in self._rows if row.get("gap", 0.0) > 0]
+        if tolerance is None or len(told) < 4:
+            return None
+        step, gap = told[-1]
+        before = [one for one in told if one[0] <= step / 2]
+        if not before or before[-1][1] <= gap:
+            return None
+        power = math.log(before[-1][1] / gap) / math.log(step / before[-1][0])
+        return math.ceil(step * max(1.0, (gap / tolerance) ** (1 / power)))
 
     def close(self, last: State) -> tuple[Mapping[str, float], ...]:
         """The history, the last state included."""

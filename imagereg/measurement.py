@@ -50,7 +50,12 @@ class Measurement:
     quantity : what `data` holds: detector 'counts', 'transmission' (counts over flat), 'line_integrals'
         (-log of the transmission, no unit), or an 'image'. 'line_integrals' where a geometry or physics
         is given and 'image' otherwise.
-    flats, darks : (frames, rows, columns) or (frames, columns), counts without object, without beam.
+    flats, darks : (frames, rows, columns) or (frames, columns), counts without object, without beam; a
+        single frame may come without the first axis.
+    flat_times : (frames,) when each flat was taken, in the unit of `view_times`; the flats are one
+        group where not given.
+    view_times : (views,) when each view was taken, in any unit; its number where not given, so that a flat
+        at -1 was taken just before the first view, and one at N just after the last of N.
     weights : the inverse variance of each datum, up to a factor, in the layout of `data`.
     truth : the image that a phantom or a better scan gives, in the layout of results.
     axes : letters of the axes of an image in frames: 'YX', 'ZYX', 'YXC' or 'ZYXC'.
@@ -59,6 +64,9 @@ class Measurement:
     source : the file that the data came from.
     notes : one sentence for each thing that a reader or a step found, guessed or missed.
     history : the preprocessing steps already taken, as plain dictionaries.
+    window : rows and columns of the grid that results are cut to; all where not given.
+    pixel_assumed : nobody knows the size of a pixel: what the geometry calls mm are widths of a column.
+    intensities : line integrals are intensities, as of electrons, and no logarithms of transmissions.
 
     Raises
     ------
@@ -82,6 +90,11 @@ class Measurement:
     source: Source | None = None
     notes: tuple[str, ...] = ()
     history: tuple[Mapping[str, Any], ...] = field(default=())
+    window: tuple[slice, slice] | None = None
+    pixel_assumed: bool = False
+    intensities: bool = False
+    flat_times: tuple[float, ...] | None = None
+    view_times: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -91,6 +104,11 @@ class Measurement:
         if self.quantity is None:
             bare = self.geometry is None and self.physics is None
             object.__setattr__(self, "quantity", "image" if bare else "line_integrals")
+        for name in ("data", "flats", "darks"):
+            if self.framed and getattr(getattr(getattr(self, name), "dtype", None), "kind", "") == "c":
+                raise UsageError(
+                    f"{name} are complex numbers, which no method takes: give their magnitude or phase."
+                )
         if self.geometry is not None and self.framed:
             geometry = self.geometry
             wanted: list[tuple[int, ...]] = [(geometry.views, geometry.rows, geometry.columns)]
@@ -104,11 +122,24 @@ class Measurement:
                 )
         for name in ("flats", "darks"):
             frames = getattr(self, name)
+            if frames is not None and self.framed and tuple(frames.shape) == shape[1:]:
+                frames = np.asarray(frames[...])[None]
+                object.__setattr__(self, name, frames)
             if frames is not None and self.framed and tuple(frames.shape[1:]) != shape[1:]:
                 raise UsageError(
                     f"{name} of shape {tuple(frames.shape)} do not fit projections of shape {shape}: "
                     "their frames must have as many rows and columns."
                 )
+        if self.flat_times is not None and self.flats is not None:
+            views = shape[0] if self.geometry is not None and self.framed else None
+            for name, count in (("flat_times", self.flats.shape[0]), ("view_times", views)):
+                given = getattr(self, name)
+                if given is None or count is None:
+                    continue
+                times = tuple(float(time) for time in given)
+                if len(times) != count or not np.isfinite(times).all():
+                    raise UsageError(f"{name}: {len(times)} for {count} frames; give one finite number each.")
+                object.__setattr__(self, name, times)
         if self.weights is not None and tuple(self.weights.shape) != shape:
             raise UsageError(f"weights of shape {tuple(self.weights.shape)} do not fit data of {shape}.")
 
@@ -162,11 +193,13 @@ class Measurement:
                 self, data=take(self.data), weights=_map(take, self.weights), truth=_map(take, self.truth)
             )
         geometry = self.geometry[views]
+        times = self.times_of(views)
         if len(shape) == 2:
             return replace(
                 self,
                 data=part(self.data, views),
                 geometry=geometry,
+                view_times=times,
                 weights=_map(lambda a: a[views], self.weights),
             )
         picked = range(*rows.indices(shape[1]))
@@ -183,11 +216,19 @@ class Measurement:
             self,
             data=part(self.data, views, rows),
             geometry=geometry,
+            view_times=times,
             flats=_map(lambda a: a[:, rows], self.flats),
             darks=_map(lambda a: a[:, rows], self.darks),
             weights=_map(lambda a: a[views, rows], self.weights),
             truth=_map(lambda a: a[rows] if len(a.shape) == 3 else a, self.truth),
         )
+
+    def times_of(self, views: Any) -> tuple[float, ...] | None:
+        """Times of some of the views, to be `view_times` of these alone; None without `flat_times`."""
+        if self.flat_times is None or self.geometry is None:
+            return self.view_times
+        times = np.arange(self.geometry.views) if self.view_times is None else np.asarray(self.view_times)
+        return tuple(times[views].tolist())
 
     def to_tensor(self, array: Any, *, dtype: torch.dtype | None = None, device: Any = "cpu") -> torch.Tensor:
         """`array` in the layout of this measurement's data as a tensor in deepinv's shapes."""
@@ -213,6 +254,8 @@ class Measurement:
 
         Frames give NumPy arrays: (H, W) for one slice, (N, H, W) for a stack or volume. Tensors stay.
         """
+        if self.window is not None:
+            image = image[..., self.window[0], self.window[1]]
         if not self.framed:
             return image
         array = image.detach().cpu()
@@ -270,6 +313,14 @@ class Measurement:
         )
 
     # ------------------------------------------------------------------ small conveniences
+    @property
+    def grey(self) -> str:
+        """What the grey values of a reconstruction are, with their unit; empty for images."""
+        if self.geometry is None:
+            return ""
+        what = "intensity" if self.intensities else "attenuation"
+        return f"{what} in 1/{'px' if self.pixel_assumed else 'mm'}"
+
     def note(self, *sentences: str) -> Self:
         """The same measurement with more notes."""
         return replace(self, notes=(*self.notes, *sentences))

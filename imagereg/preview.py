@@ -160,7 +160,7 @@ def _scale_bar(axis: Any, shape: tuple[int, ...], edge: float, unit: str) -> Non
     axis.plot([x, x + bar], [y, y], color="black", linewidth=5, solid_capstyle="butt")
     axis.plot([x, x + bar], [y, y], color="white", linewidth=3, solid_capstyle="butt")
     axis.annotate(
-        f"{length:g} {unit}",
+        f"{length:g} {'px' if unit == 'pixel' else unit}",
         (x + bar / 2, y - shape[0] * 0.02),
         color="white",
         ha="center",

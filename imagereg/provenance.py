@@ -8,7 +8,7 @@ import math
 import platform
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ def describe(
         "finished": state.finished if state else "",
         "iterations": state.iteration if state else 0,
         "centre_of_rotation": None if geometry is None else round(geometry.centre_of_rotation, 4),
+        "centre_from": centre_from(measurement.history),
         "geometry": None if geometry is None else str(geometry),
         "preprocess": [dict(step) for step in measurement.history],
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -64,6 +65,18 @@ def describe(
         "versions": versions(),
         "notes": warnings,
     }
+
+
+def centre_from(history: Sequence[Mapping[str, Any]]) -> str:
+    """Where the rotation axis was taken from, and why, in a clause."""
+    steps = [step for step in history if step.get("step") == "centre"]
+    if not steps:
+        return "as the data's geometry has it"
+    found = steps[-1].get("found", {})
+    if "took" not in found:
+        return "as the step centre was told"
+    where = "as estimated" if found["took"] == "estimate" else "where the geometry has it"
+    return f"{where}: {found['why']}"
 
 
 def mark_end(account: dict[str, Any], seconds: Mapping[str, float]) -> None:

@@ -78,6 +78,9 @@ class Physics(Parameters):
         "auto", description="auto: tomography for scans, identity (denoising) for images"
     )
     volume: Grid | None = Field(None, description="grid of a scan; what the detector sees where not given")
+    cover: bool = Field(
+        True, description="where the object reaches beyond `volume`, work on all of it and cut that out"
+    )
     coupled: bool = Field(
         False, description="treat the rows of a parallel scan as one volume (3-D priors), not as slices"
     )

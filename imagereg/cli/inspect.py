@@ -15,10 +15,11 @@ from imagereg.errors import UsageError, did_you_mean
 def info(source: DataArgument, hint: HintOption = None, json: JsonOption = False) -> None:
     """Say what a data file holds, what was found in it, and what is wrong with it."""
     from imagereg.io import read
-    from imagereg.preprocessing import default_steps, health
+    from imagereg.preprocessing import default_steps, health, with_safe_cures
 
     measurement = read(source, **assignments(hint, flag="--hint"))
-    findings = [str(finding) for finding in health(measurement)]
+    found = health(measurement)
+    findings = [str(finding) for finding in found]
     geometry = measurement.geometry
     facts: dict[str, Any] = {
         "source": str(measurement.source or source),
@@ -33,7 +34,7 @@ def info(source: DataArgument, hint: HintOption = None, json: JsonOption = False
         "unit": measurement.unit,
         "notes": list(measurement.notes),
         "findings": findings,
-        "suggested_steps": list(default_steps(measurement)),
+        "suggested_steps": with_safe_cures(default_steps(measurement), found),
     }
     if json:
         typer.echo(encoder.dumps(facts))
@@ -72,12 +73,14 @@ def center(
     from imagereg.recipe import parse_slice
 
     measurement = read(source, **assignments(hint, flag="--hint"))
-    if measurement.geometry is None:
+    geometry = measurement.geometry
+    if geometry is None:
         raise UsageError(f"{source}: the data are images and have no rotation axis.")
     if rows is not None:
         measurement = measurement.select(rows=parse_slice(rows))
     before = [step for step in default_steps(measurement) if step != "centre"]
     estimate = find_centre(preprocess(measurement, before))
+    objection = estimate.objection(geometry)
     if output is not None:
         from imagereg.preview import write_curves
 
@@ -90,6 +93,8 @@ def center(
             "interval": [low, high],
             "votes": dict(estimate.votes),
             "agreed": estimate.agreed,
+            "taken": not objection,
+            "why_not": objection,
         }
         typer.echo(encoder.dumps(document))
         return
@@ -97,8 +102,9 @@ def center(
     typer.echo(f"centre of rotation  column {estimate.column:.2f}, between {low:.2f} and {high:.2f}")
     for name, vote in estimate.votes.items():
         typer.echo(f"  {name:<18}{vote:.2f}")
-    if not estimate.agreed:
-        typer.echo("the estimators disagree: look at a sweep of reconstructions before you trust it")
+    if objection:
+        has = geometry.centre_of_rotation
+        typer.echo(f"a run keeps column {has:.2f} of the geometry, as {objection}; centre.column moves it")
 
 
 def list_things(
@@ -152,11 +158,11 @@ def compare(
     from imagereg.metrics import all_metrics
     from imagereg.preview import write_panels
 
-    images = {str(path): image_of(path) for path in (first, second)}
-    shapes = {array.shape for array in images.values()}
+    a, b = image_of(first), image_of(second)
+    images = {str(first): a, str(second): b}
+    shapes = {a.shape, b.shape}
     if len(shapes) > 1:
         raise UsageError(f"{first} and {second} differ in shape: {' and '.join(map(str, sorted(shapes)))}.")
-    a, b = images.values()
     report = {"first_to_second": all_metrics(a, b)}
     if truth is not None:
         reference = image_of(truth)
@@ -164,7 +170,9 @@ def compare(
             raise UsageError(f"{truth} has shape {reference.shape} and the images {a.shape}.")
         report = {name: all_metrics(array, reference) for name, array in images.items()} | report
     if output is not None:
-        panels = {first.name: a, second.name: b, "difference": a - b}
+        names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
+        panels = {names[0]: a, f"{names[1]} (again)" if names[0] == names[1] else names[1]: b}
+        panels["difference"] = a - b
         if truth is not None:
             panels["truth"] = np.asarray(reference)
         write_panels(panels, output, shared_scale=False)

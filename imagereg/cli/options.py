@@ -148,7 +148,8 @@ def build_recipe(
     """The recipe that a command line means: a recipe file with changes, or one made for a data file.
 
     For a data file without `--step`, the steps are those that its quantity asks for (counts: flat field and
-    centre of rotation), and the method is FBP or FDK for scans and TV for images where none is named.
+    centre of rotation) after bad views and outliers where there are any, and the method is FBP or FDK for
+    scans and TV for images where none is named.
     """
     from imagereg.recipe import Recipe
 
@@ -166,7 +167,7 @@ def build_recipe(
         if method is None or not steps:
             measurement = read(source, **(hints or {}))
             method = method or default_method(measurement)
-            chosen = _steps(steps) if steps else default_steps(measurement)
+            chosen = _steps(steps) if steps else default_steps(measurement, views=views, rows=rows)
         else:
             chosen = _steps(steps)
         recipe = Recipe.of_mapping(
@@ -233,11 +234,28 @@ def default_method(measurement: Measurement) -> str:
     return "fdk" if measurement.geometry.kind == "cone" else "fbp"
 
 
-def default_steps(measurement: Measurement) -> list[str]:
-    """What the data need before they are line integrals: flat field (with -log) and the centre."""
-    from imagereg.preprocessing import default_steps as steps_for
+def why_method(recipe: Recipe, source: Path, asked: str | None) -> str:
+    """Why a run takes its method, in a clause."""
+    if asked is not None:
+        return "as asked"
+    if is_recipe(source):
+        return "as the recipe says"
+    title = type(recipe.resolved_method()).summary.rstrip(".")
+    return f"the default for these data: {title}"
 
-    return list(steps_for(measurement))
+
+def default_steps(measurement: Measurement, *, views: str | None, rows: str | None) -> list[str]:
+    """What the data need before they are line integrals, and the cures that can do no harm.
+
+    Flat field (with -log) and the centre, before them bad views and outliers where those views and rows
+    have any.
+    """
+    from imagereg.preprocessing import default_steps as steps_for
+    from imagereg.preprocessing import health, with_safe_cures
+    from imagereg.running.setup import part_of
+
+    part = part_of(measurement, views=views, rows=rows)
+    return with_safe_cures(steps_for(measurement), health(part))
 
 
 def _steps(words: Sequence[str]) -> list[Any]:

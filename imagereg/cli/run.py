@@ -27,6 +27,7 @@ from imagereg.cli.options import (
     build_recipe,
     executor_of,
     flags,
+    why_method,
 )
 
 
@@ -100,7 +101,7 @@ def run(
     last = follow(events, as_json=json, quiet=quiet)
     if json or quiet or last.result is None:
         return
-    _summary(last.result, Path(recipe.output.folder))
+    _summary(last.result, Path(recipe.output.folder), why_method(recipe, source, method))
 
 
 def check(
@@ -130,7 +131,8 @@ def check(
     from imagereg.running.setup import load
 
     raw = load(recipe)
-    findings = [str(finding) for finding in health(raw)]
+    names = [step.name for step in recipe.steps()]
+    findings = [finding.in_view_of(names) for finding in health(raw)]
     part, plan = estimate(recipe)
     if json:
         import json as encoder
@@ -173,18 +175,21 @@ def _next_free(folder: Path) -> Path:
     return beside
 
 
-def _summary(result: Any, folder: Path) -> None:
+def _summary(result: Any, folder: Path, why: str) -> None:
     """What a person wants to know at the end."""
     account = result.provenance
+    typer.echo(f"method              {account['method']}, {why}")
     told = account.get("uncertainty")
     if told is not None:
         trust = f"calibrated: {told['guarantee']}" if told["calibrated"] else "not calibrated"
         typer.echo(f"{told['level']:.0%} interval        {told['meaning']}; {trust}")
     centre = account.get("centre_of_rotation")
     if centre is not None:
-        typer.echo(f"centre of rotation  column {centre:.2f}")
+        typer.echo(f"centre of rotation  column {centre:.2f}, {account['centre_from']}")
     for name, value in account.get("metrics", {}).items():
         typer.echo(f"{name.replace('_', ' '):<20}{value:.6g}")
+    for finding in account.get("findings", []):
+        typer.echo(f"finding             {finding}")
     for note in account.get("notes", []):
         typer.echo(f"note                {note}")
     seconds = account.get("seconds", {}).get("total", 0.0)

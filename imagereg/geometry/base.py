@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagereg.errors import UsageError, did_you_mean
+from imagereg.geometry.arcs import shares
 
 Array = NDArray[np.float64]
+ASIDE = 1.1  # the detector's longer side over its shorter one from which a whole turn sees more than one view
 
 
 class ViewVectors(NamedTuple):
@@ -170,6 +172,24 @@ class Geometry:
         # On a tilted detector the axis crosses the middle row at 1/cos of its distance from the middle.
         across = (self.axis_offset * self.magnification - offset) / math.cos(self.tilt)
         return float((self.columns - 1) / 2 + across / self.pixel)
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """Distances in mm, at the axis, from the axis to the nearer and farther edge of the detector."""
+        left = (self.centre_of_rotation + 0.5) * self.pixel / self.magnification
+        right = self.columns * self.pixel / self.magnification - left
+        return min(left, right), max(left, right)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the views go all the way round, without a missing wedge."""
+        return self.views > 2 and shares(self.angles, 2 * math.pi)[1] == 0.0
+
+    @property
+    def half_acquired(self) -> bool:
+        """Whether the axis of a whole turn lies aside, so that opposite views see what one alone does not."""
+        short, far = self.sides
+        return self.closed and 0 < short < far / ASIDE
 
     def with_centre(self, column: float) -> Self:
         """The same scan with the rotation axis falling on detector column `column`."""

@@ -84,14 +84,17 @@ class Volume:
         """The grid that the detector sees at its own resolution.
 
         Voxels have the pixel's size divided by the magnification (times `binning`), and there are as
-        many columns as the detector has, so that the field of view of a centred scan is covered.
+        many columns as the detector has, so that the field of view of a centred scan is covered. A half
+        acquisition, a whole turn with the axis aside, sees as far as the detector's farther edge is from
+        the axis in all directions, and the grid is as wide as that.
         Geometries with several rows that are not independent slices get as many slices as rows, around
         the height that the middle of the detector looks at (a band of rows sees its own part).
         """
         if not 0 < binning < math.inf:
             raise UsageError(f"Volume.fit(binning={binning}): give a positive number.")
         edge = geometry.pixel / geometry.magnification * binning
-        across = max(1, round(geometry.columns / binning))
+        seen = 2 * geometry.sides[1] / edge if geometry.half_acquired else geometry.columns / binning
+        across = max(1, round(seen))
         if geometry.ndim == 2:
             return cls((across, across), edge)
         depth_edge = geometry.row_edge / geometry.magnification * binning

@@ -167,6 +167,7 @@ def guess_quantity(name: str, found: Found) -> Quantity:
     if name in ("counts", "transmission"):
         return name  # type: ignore[return-value]
     if name in TILTS:
+        found.electrons = True
         found.notes.append(
             "the intensity of a tilt series is taken as the line integral itself, up to an offset "
             "(dark-field electrons); give quantity='counts' for bright field."

@@ -45,6 +45,7 @@ class Found:
     source_origin, source_detector : distances in mm.
     centre : detector column of the rotation axis; the middle of the detector where not given.
     voxel : edges of an image's pixel in mm by the letter of their axis.
+    electrons : whether the line integrals are intensities of electrons.
     notes : one sentence a thing worth saying.
     """
 
@@ -63,6 +64,7 @@ class Found:
     centre: float | None = None
     quantity: Quantity | None = None
     voxel: Mapping[str, float] = field(default_factory=dict)
+    electrons: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -107,7 +109,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
         notes.append("no darks in the file: zero is assumed; give the hint darks.")
     values: dict[str, Any] = {"angles": angles, "columns": columns, "rows": rows}
     values["pixel"] = length_hint(hints["pixel"], "pixel") if "pixel" in hints else found.pixel
-    if values["pixel"] is None:
+    assumed = values["pixel"] is None
+    if assumed:
         values["pixel"] = 1.0
         notes.append("no pixel size in the file: 1 mm assumed; give the hint pixel (mm).")
     row_pixel = length_hint(hints["row_pixel"], "row_pixel") if "row_pixel" in hints else found.row_pixel
@@ -127,6 +130,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
         darks=darks,
         source=found.source,
         notes=tuple(notes),
+        pixel_assumed=assumed,
+        intensities=found.electrons and quantity == "line_integrals",
     )
 
 

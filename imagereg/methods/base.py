@@ -49,6 +49,7 @@ class Method(Parameters):
     main : the parameter that one tunes first; empty where there is none.
     copies : copies of the data and of the image that it holds at its peak, as measured (a test measures
         them again); a run takes as many rows at a time as that allows.
+    pixelwise : a pixel's value does not depend on whether the grid holds the whole object.
     passes : projections (A or its adjoint) that one iteration takes, for time estimates.
     """
 
@@ -59,6 +60,7 @@ class Method(Parameters):
     needs: ClassVar[Needs] = Needs()
     main: ClassVar[str] = ""
     copies: ClassVar[tuple[float, float]] = (12.0, 20.0)
+    pixelwise: ClassVar[bool] = False
     passes: ClassVar[float] = 2.0
 
     @property

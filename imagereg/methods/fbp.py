@@ -27,6 +27,7 @@ class FBP(Method):
     )
     needs: ClassVar[Needs] = Needs(geometry=("parallel", "fan"))
     main: ClassVar[str] = "cutoff"
+    pixelwise: ClassVar[bool] = True
     copies: ClassVar[tuple[float, float]] = (12.0, 4.0)
 
     window: Window = parameter("ramp", "Apodisation of the ramp filter; Hann damps noise most")

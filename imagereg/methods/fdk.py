@@ -25,6 +25,7 @@ class FDK(Method):
     )
     needs: ClassVar[Needs] = Needs(geometry=("cone",))
     main: ClassVar[str] = "cutoff"
+    pixelwise: ClassVar[bool] = True
 
     window: Window = parameter("ramp", "Apodisation of the ramp filter; Hann damps noise most")
     cutoff: float = parameter(1.0, "Highest frequency that passes, as a part of Nyquist's", gt=0, le=1)

@@ -2,8 +2,15 @@
 
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.centre import CentreEstimate, centre_sweep, find_centre
-from imagereg.preprocessing.health import Finding, default_steps, health
-from imagereg.preprocessing.pipeline import apply_rows, apply_steps, preprocess, resolve_steps, rows_after
+from imagereg.preprocessing.health import Finding, default_steps, health, with_safe_cures
+from imagereg.preprocessing.pipeline import (
+    apply_rows,
+    apply_steps,
+    looked_at,
+    preprocess,
+    resolve_steps,
+    rows_after,
+)
 from imagereg.preprocessing.registry import make_step, step_class, step_name, steps
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "default_steps",
     "find_centre",
     "health",
+    "looked_at",
     "make_step",
     "preprocess",
     "resolve_steps",
@@ -24,4 +32,5 @@ __all__ = [
     "step_class",
     "step_name",
     "steps",
+    "with_safe_cures",
 ]

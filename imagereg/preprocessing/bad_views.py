@@ -67,7 +67,8 @@ class BadViews(Step):
         values, weights = stack(measurement), stack_weights(measurement)
         if self.action == "drop":
             kept = None if weights is None else weights[~bad]
-            return Outcome(with_stack(measurement, values[~bad], weights=kept, geometry=geometry[~bad]))
+            fewer = with_stack(measurement, values[~bad], weights=kept, geometry=geometry[~bad])
+            return Outcome(replace(fewer, view_times=measurement.times_of(~bad)))
         weights = np.ones_like(values) if weights is None else weights
         weights[bad] = 0
         _interpolate(values, bad, geometry.angles)

@@ -13,7 +13,7 @@ from imagereg.errors import UsageError
 from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
 from imagereg.preprocessing.layout import as_frames
-from imagereg.preprocessing.rotation_axis.election import CentreEstimate, elect
+from imagereg.preprocessing.rotation_axis.election import CentreEstimate, NoEstimate, elect
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
@@ -28,6 +28,8 @@ class Centre(Step):
     edges. Each tells its uncertainty; the outcome is the mean of the votes within the tolerance of
     their weighted median, so that a stray one does not move it. Fan beams, and the
     middle plane of a cone, are rebinned to a parallel beam for each estimator until its answer stays.
+    The axis that the geometry has stays unless estimators agree and are surer than it is: the detector's
+    middle is trusted to 2 % of the columns, another axis, which a file or a person stated, to one column.
     """
 
     name: ClassVar[str] = "centre"
@@ -54,14 +56,33 @@ class Centre(Step):
         self._needs(measurement)
         if self.column is not None:
             return self
-        estimate = find_centre(measurement, search=self.search, tolerance=self.tolerance, rows=self.rows)
+        geometry = measurement.geometry
+        assert geometry is not None
+        has = geometry.centre_of_rotation
+        whose = "the detector's middle" if geometry.axis_offset == 0.0 else "where the geometry has it"
+        try:
+            estimate = find_centre(measurement, search=self.search, tolerance=self.tolerance, rows=self.rows)
+        except NoEstimate as none:
+            said = f"centre: rotation axis kept on column {has:.2f}, {whose}, as {none.clause}"
+            kept = {"took": "geometry", "why": none.clause}
+            return self._resolved({"column": round(has, 4)}, found=kept, remarks=(said,))
+        objection = estimate.objection(geometry)
+        agreeing = " and ".join(estimate.supporters)
+        taken = has if objection else estimate.column
+        if objection:
+            said = f"centre: rotation axis kept on column {has:.2f}, {whose}, as {objection}"
+        else:
+            said = f"centre: rotation axis moved to column {taken:.2f}, as {agreeing} agree"
         found = {
+            "took": "geometry" if objection else "estimate",
+            "why": objection or f"{agreeing} agree",
+            "estimate": round(estimate.column, 4),
             "interval": [round(edge, 3) for edge in estimate.interval],
             "votes": {name: round(vote, 3) for name, vote in estimate.votes.items()},
             "uncertainties": {name: round(value, 3) for name, value in estimate.uncertainties.items()},
             "agreed": estimate.agreed,
         }
-        return self._resolved({"column": round(estimate.column, 4)}, found=found, remarks=estimate.remarks)
+        return self._resolved({"column": round(taken, 4)}, found=found, remarks=(said, *estimate.remarks))
 
     def work(self, measurement: Measurement) -> Outcome:
         """The same data, with the axis in their geometry."""

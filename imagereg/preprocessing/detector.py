@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,15 +48,22 @@ def response(
     shape: tuple[int, int, int],
     combine: Literal["median", "mean"],
     flats_before: int,
+    flats_out: Sequence[int] = (),
+    darks_out: Sequence[int] = (),
 ) -> Response:
     """The detector's response from flats and darks.
+
+    Flats that were taken at different times, as `flat_times` tells or `flats_before` says, are combined group
+    by group; the flat of each view lies on a straight line in time between the groups before and after it,
+    and is that of the nearest group outside them.
 
     Parameters
     ----------
     shape : (views, rows, columns) of the scan.
     combine : how flats (and darks) are combined.
-    flats_before : number of flats taken before the scan, the rest having been taken after it; the flat of
-        each view then lies on a straight line between the two. 0 takes them all together.
+    flats_before : number of flats taken before the scan, the rest having been taken after it; 0 goes by
+        `flat_times`, or takes all together where there are none.
+    flats_out, darks_out : numbers of frames that are left out.
 
     Raises
     ------
@@ -67,18 +75,19 @@ def response(
     darks = frames_of(measurement.darks, rows, columns)
     assert flats is not None
     merge = np.nanmedian if combine == "median" else np.nanmean
+    if darks is not None:
+        darks = np.delete(darks, list(darks_out), axis=0)
+    if len(set(flats_out)) >= flats.shape[0] or (darks is not None and not len(darks)):
+        raise UsageError("flatfield.flats_out, darks_out: no flat or no dark is left; leave out fewer.")
     dark = np.zeros((rows, columns), np.float32) if darks is None else _quietly(merge, darks)
-    if flats_before:
-        if flats_before >= flats.shape[0]:
-            raise UsageError(
-                f"flatfield.flats_before = {flats_before}: there are {flats.shape[0]} flats, and at least "
-                "one must have been taken after the scan."
-            )
-        first, last = _quietly(merge, flats[:flats_before]), _quietly(merge, flats[flats_before:])
-        along = np.linspace(0, 1, views, dtype=np.float32)[:, None, None]
-        flat = (1 - along) * first + along * last - dark
+    groups = flat_groups(measurement, views, flats.shape[0], flats_before)
+    groups = [(place, [k for k in group if k not in flats_out]) for place, group in groups]
+    means = [(place, _quietly(merge, flats[group])) for place, group in groups if group]
+    if len(means) == 1:
+        flat = (means[0][1] - dark)[None]
     else:
-        flat = (_quietly(merge, flats) - dark)[None]
+        times = view_times(measurement, views)
+        flat = _between([time for time, _ in means], [mean for _, mean in means], times) - dark
     typical = float(np.nanmedian(flat))
     if not typical > 0:
         raise UsageError(
@@ -87,7 +96,93 @@ def response(
         )
     with np.errstate(invalid="ignore"):
         alive = np.isfinite(flat).all(axis=0) & np.isfinite(dark) & (flat.min(axis=0) > 0.001 * typical)
-    return Response(np.nan_to_num(flat), np.nan_to_num(dark), ~alive, flats.shape[0])
+    used = round(np.mean([len(group) for _, group in groups if group]))
+    frames = used if len(means) > 1 else flats.shape[0] - len(set(flats_out))
+    return Response(np.nan_to_num(flat), np.nan_to_num(dark), ~alive, frames)
+
+
+def flat_groups(
+    measurement: Measurement, views: int, flats: int, flats_before: int = 0
+) -> list[tuple[float, list[int]]]:
+    """Flats that were taken one after another: their mean time, and their numbers.
+
+    Raises
+    ------
+    UsageError
+        When `flats_before` leaves no flat for after the scan.
+    """
+    if flats_before:
+        if flats_before >= flats:
+            raise UsageError(
+                f"flatfield.flats_before = {flats_before}: there are {flats} flats, and at least one must "
+                "have been taken after the scan."
+            )
+        first, last = list(range(flats_before)), list(range(flats_before, flats))
+        ends = view_times(measurement, views)[[0, -1]]
+        return [(float(ends[0]), first), (float(ends[1]), last)]
+    if measurement.flat_times is None:
+        return [(0.0, list(range(flats)))]
+    times, taken = np.asarray(measurement.flat_times), view_times(measurement, views)
+    order = np.argsort(times, kind="stable")
+    step = float(np.median(np.abs(np.diff(taken)))) if views > 1 else 1.0
+    # Flats follow each other like views; between groups lies a part of the scan.
+    apart = np.diff(times[order]) > max(2.5 * step, 0.02 * float(np.ptp(taken)))
+    parts = np.split(order, np.flatnonzero(apart) + 1)
+    return [(float(times[part].mean()), [int(k) for k in part]) for part in parts]
+
+
+def view_times(measurement: Measurement, views: int) -> NDArray[np.float64]:
+    """When each view was taken; its number where that is not known."""
+    times = measurement.view_times
+    return np.arange(views, dtype=float) if times is None else np.asarray(times)
+
+
+def odd_frames(frames: Array, groups: Sequence[Sequence[int]]) -> dict[int, str]:
+    """Frames unlike the others of their group, at most one in three, and in what.
+
+    Odd is a frame whose mean lies farther from the group's median than ten robust standard deviations and a
+    twentieth, or whose picture differs so much more than those of the others from their median.
+
+    Parameters
+    ----------
+    frames : (frames, rows, columns).
+    groups : numbers of the frames that were taken together.
+    """
+    odd: dict[int, str] = {}
+    for group in groups:
+        if len(group) < 3:
+            continue
+        together = np.nan_to_num(frames[list(group)].reshape(len(group), -1))
+        middle = np.median(together, axis=0)
+        level = float(np.median(np.abs(middle))) + 1e-30
+        scatter = together - middle
+        means = scatter.mean(axis=1)
+        scatter -= means[:, None]
+        rough = np.sqrt((scatter**2).mean(axis=1))
+        found: dict[int, str] = {}
+        for number, mean, own in zip(group, means, rough, strict=True):
+            if _stands_out(float(mean), means, max(0.05 * level, float(np.median(rough)))):
+                found[number] = f"its mean is off by {mean / level:+.0%}"
+            elif _stands_out(float(own), rough, 0.05 * level + 0.5 * float(np.median(rough))):
+                found[number] = "its picture differs"
+        if len(found) <= len(group) / 3:
+            odd.update(found)
+    return dict(sorted(odd.items()))
+
+
+def _stands_out(value: float, all_values: Array, least: float) -> bool:
+    away = np.abs(all_values - np.median(all_values))
+    return abs(value - float(np.median(all_values))) > max(least, 10 * 1.4826 * float(np.median(away)))
+
+
+def _between(places: Sequence[float], means: Sequence[Array], times: NDArray[np.float64]) -> Array:
+    """(views, rows, columns): straight lines between the means of groups, the nearest one outside them."""
+    number = np.clip(times, places[0], places[-1])
+    after = np.clip(np.searchsorted(places, number, side="right"), 1, len(places) - 1)
+    low, high = np.asarray(places)[after - 1], np.asarray(places)[after]
+    share = ((number - low) / (high - low)).astype(np.float32)[:, None, None]
+    stacked = np.stack(means)
+    return np.asarray((1 - share) * stacked[after - 1] + share * stacked[after], dtype=np.float32)
 
 
 def gain(measurement: Measurement) -> float | None:

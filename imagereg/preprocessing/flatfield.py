@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagereg.errors import UsageError
 from imagereg.parameters import parameter
 from imagereg.preprocessing.base import Outcome, Step
-from imagereg.preprocessing.detector import gain, read_noise, response
+from imagereg.preprocessing.detector import flat_groups, gain, odd_frames, read_noise, response
 from imagereg.preprocessing.layout import stack, stack_weights, with_stack
 from imagereg.preprocessing.repair import count_of, fill_pixels, fill_values
 
@@ -46,9 +46,16 @@ class FlatField(Step):
     combine: Literal["median", "mean"] = parameter("median", "how flats, and darks, are combined")
     flats_before: int = parameter(
         0,
-        "flats taken before the scan, the rest after it, to interpolate between; 0 takes all together",
+        "flats taken before the scan, the rest after it, to interpolate between; 0 goes by the times that "
+        "the data have for them, or takes all together",
         ge=0,
         level="advanced",
+    )
+    flats_out: tuple[int, ...] | None = parameter(
+        None, "numbers of flats to leave out, from 0; odd ones are found where not given", level="advanced"
+    )
+    darks_out: tuple[int, ...] | None = parameter(
+        None, "numbers of darks to leave out, from 0; odd ones are found where not given", level="advanced"
     )
     air: float | None = parameter(
         None,
@@ -86,8 +93,9 @@ class FlatField(Step):
         self._check(measurement)
         if measurement.quantity == "transmission":
             return self._resolved({"floor": self.floor or 1e-4})
+        left_out, remarks = self._odd(measurement)
+        measurement = _without(measurement, left_out)
         photons = self.gain if self.gain is not None else gain(measurement)
-        remarks: list[str] = []
         if photons is None:
             remarks.append(
                 "flatfield: the weights are right up to one factor, the detector's gain, which fewer than "
@@ -98,8 +106,21 @@ class FlatField(Step):
         noise = self._noise(measurement)
         floor = self.floor or max(0.5 * (photons or 1.0), noise)
         found = {"gain_measured": self.gain is None and photons is not None}
-        chosen = {"gain": photons or 1.0, "floor": floor, "read_noise": noise}
+        chosen = {"gain": photons or 1.0, "floor": floor, "read_noise": noise, **left_out}
         return self._resolved(chosen, found=found, remarks=tuple(remarks))
+
+    def _odd(self, measurement: Measurement) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+        """Numbers of the flats and darks to leave out, and a sentence for those that were found odd."""
+        left_out: dict[str, tuple[int, ...]] = {}
+        remarks: list[str] = []
+        for name, given in (("flats", self.flats_out), ("darks", self.darks_out)):
+            odd = odd_in(measurement, name, self.flats_before) if given is None else {}
+            left_out[f"{name}_out"] = tuple(odd) if given is None else given
+            if odd:
+                listed = ", ".join(f"{number} ({why})" for number, why in odd.items())
+                total = getattr(measurement, name).shape[0]
+                remarks.append(f"flatfield: {name} {listed} of {total} left out as unlike the others")
+        return left_out, remarks
 
     def _noise(self, measurement: Measurement) -> float:
         """Read noise in counts, as given or as the darks show it."""
@@ -111,7 +132,7 @@ class FlatField(Step):
         values = stack(measurement)
         if measurement.quantity == "transmission":
             return self._finish(measurement, values, values, np.float32(self.floor or 1e-4), None, {})
-        step = self if self.gain is not None and self.floor is not None else self.resolve(measurement)
+        step = self if self._settled else self.resolve(measurement)
         assert step.gain is not None and step.floor is not None
         noise = step._noise(measurement)
         if measurement.flats is None:
@@ -121,7 +142,14 @@ class FlatField(Step):
                 variance += noise**2 / np.maximum(signal, step.floor) ** 2
             dead = np.zeros(signal.shape[1:], dtype=bool)
             return self._finish(measurement, signal / air, 1 / variance, step.floor / air, dead, {})
-        detector = response(measurement, values.shape, self.combine, self.flats_before)
+        detector = response(
+            measurement,
+            values.shape,
+            self.combine,
+            self.flats_before,
+            step.flats_out or (),
+            step.darks_out or (),
+        )
         values -= detector.dark
         typical = np.median(detector.flat[:, ~detector.dead])
         safe = np.where(detector.dead, typical, detector.flat)
@@ -131,6 +159,11 @@ class FlatField(Step):
         values /= safe
         fill_pixels(values, detector.dead)
         return self._finish(measurement, values, 1 / variance, step.floor / safe, detector.dead, {})
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing is left to find in the data."""
+        return None not in (self.gain, self.floor, self.flats_out, self.darks_out)
 
     def _check(self, measurement: Measurement) -> None:
         self._needs(measurement, "counts", "transmission")
@@ -203,10 +236,47 @@ class FlatField(Step):
             )
         result = with_stack(measurement, integrals, weights=weights)
         return Outcome(
-            replace(result, quantity="line_integrals", flats=None, darks=None, noise=None),
+            replace(
+                result,
+                quantity="line_integrals",
+                flats=None,
+                darks=None,
+                flat_times=None,
+                view_times=None,
+                noise=None,
+            ),
             found,
             tuple(notes),
         )
+
+
+def odd_in(measurement: Measurement, name: str, flats_before: int) -> dict[int, str]:
+    """Numbers of the flats or darks that are unlike the others of their time, and in what."""
+    frames = getattr(measurement, name)
+    if frames is None:
+        return {}
+    array = np.asarray(frames[...], dtype=np.float32)
+    count = array.shape[0]
+    groups = [list(range(count))]
+    if name == "flats":
+        views = int(measurement.data.shape[0])
+        groups = [group for _, group in flat_groups(measurement, views, count, flats_before)]
+    return odd_frames(array, groups)
+
+
+def _without(measurement: Measurement, left_out: dict[str, tuple[int, ...]]) -> Measurement:
+    """The measurement without some of its flats and darks."""
+    changes: dict[str, Any] = {}
+    for name in ("flats", "darks"):
+        out, frames = left_out[f"{name}_out"], getattr(measurement, name)
+        if not out or frames is None:
+            continue
+        changes[name] = np.delete(np.asarray(frames[...]), list(out), axis=0)
+        if name == "flats" and measurement.flat_times is not None:
+            changes["flat_times"] = tuple(
+                time for k, time in enumerate(measurement.flat_times) if k not in out
+            )
+    return replace(measurement, **changes)
 
 
 def air_level(values: Array, columns: int, where: str) -> Array:

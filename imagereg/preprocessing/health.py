@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imagereg.errors import UsageError
+from imagereg.preprocessing.background import Background
+from imagereg.preprocessing.bad_views import find_bad_views
+from imagereg.preprocessing.edges import Edges, mass_scatter
+from imagereg.preprocessing.flatfield import FlatField, air_level, odd_in
 from imagereg.preprocessing.layout import Frames, as_frames, stack
 
 if TYPE_CHECKING:
@@ -36,6 +40,24 @@ class Finding:
         cure = f"step {self.step} mends it" if self.step else self.advice
         return f"{self.sentence}{'; ' + cure if cure else ''}"
 
+    def in_view_of(self, steps: Collection[str]) -> str:
+        """The finding in one sentence for a run that takes these steps."""
+        if not self.step:
+            return str(self)
+        if self.step in steps:
+            return f"{self.sentence}; the step {self.step} of this run mends it"
+        return f"{self.sentence}; the step {self.step} would mend it and is not in this run: ask for it"
+
+
+SAFE = ("bad_views", "outliers")
+"""Steps that only take away what cannot be right, and say so: a run takes them by itself, in this order."""
+
+
+def with_safe_cures(steps: Sequence[str], findings: Sequence[Finding]) -> list[str]:
+    """The steps, with those before them that findings ask for and that do no harm."""
+    asked = {finding.step for finding in findings}
+    return [step for step in SAFE if step in asked and step not in steps] + list(steps)
+
 
 def default_steps(measurement: Measurement) -> list[str]:
     """Names of the steps that bring a scan to line integrals with a known axis; none for images.
@@ -55,8 +77,9 @@ def health(measurement: Measurement) -> list[Finding]:
     """What is wrong with a measurement, from a few rows spread over it.
 
     Looked for: values that are not finite, saturated, negative or struck by zingers, bad views, dead
-    pixels, missing or exchanged flats and darks, stripes, air that is not at zero, gaps and repetitions of
-    angles, arcs of less than half a turn.
+    pixels, missing, exchanged or odd flats and darks, stripes, air that drifts or is not at zero, objects
+    that leave the view, data that are no line integrals, gaps and repetitions of angles, a wrong sense of
+    rotation, arcs of less than half a turn.
     """
     from imagereg.preprocessing.pipeline import LOOK_ROWS, Look
 
@@ -68,12 +91,20 @@ def health(measurement: Measurement) -> list[Finding]:
     findings = list(_values(values, look))
     if look.geometry is not None:
         findings += _angles(look.geometry)
-        findings += _views(look)
+        bad = find_bad_views(look)
+        findings += _views(look, bad)
         if look.quantity == "counts":
             findings += _counts(look, values)
         else:
             findings += _scale(look, values)
-        findings += _stripes(look, values)
+        integrals = _integrals(look, values)
+        # By angle, whatever order they were taken in: neighbours share the object.
+        around = np.argsort(np.mod(look.geometry.angles, 2 * math.pi), kind="stable")
+        good = np.array([view for view in around if view not in bad])
+        if integrals is not None and good.size:
+            findings += _edges(look.geometry[good], integrals[good])
+            findings += _sense(look.geometry[good], integrals[good])
+            findings += _stripes(integrals[good])
     return findings
 
 
@@ -88,10 +119,7 @@ def _values(values: Frames, measurement: Measurement) -> Iterator[Finding]:
         )
 
 
-def _views(measurement: Measurement) -> Iterator[Finding]:
-    from imagereg.preprocessing.bad_views import find_bad_views
-
-    bad = find_bad_views(measurement)
+def _views(measurement: Measurement, bad: Mapping[int, str]) -> Iterator[Finding]:
     if bad:
         listed = ", ".join(f"{view} ({reason})" for view, reason in list(bad.items())[:6])
         more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
@@ -128,8 +156,17 @@ def _counts(measurement: Measurement, values: Frames) -> Iterator[Finding]:
             advice="give flats, or flatfield with air=99 where every row of every view sees air",
         )
         return
+    out: dict[str, tuple[int, ...]] = {}
+    for name in ("flats", "darks"):
+        odd = odd_in(measurement, name, 0)
+        out[f"{name}_out"] = tuple(odd)
+        if odd:
+            listed = ", ".join(f"{number} ({why})" for number, why in odd.items())
+            yield Finding(
+                f"{name} {listed} of {getattr(measurement, name).shape[0]} are unlike the others", "flatfield"
+            )
     try:
-        detector = response(measurement, values.shape, "median", 0)
+        detector = response(measurement, values.shape, "median", 0, **out)
     except UsageError as error:
         yield Finding(str(error).rstrip("."))
         return
@@ -167,37 +204,124 @@ def _scale(measurement: Measurement, values: Frames) -> Iterator[Finding]:
                 advice="these look like counts: give quantity='counts' and flats",
             )
         return
-    if high > 50:
+    if high > 50 and not measurement.intensities:
         yield Finding(
             f"line integrals go up to {high:.4g}",
             advice="right for electron intensities; if these are X-ray counts, give quantity='counts'",
         )
-    width = max(2, values.shape[2] // 40)
-    edges = np.concatenate([values[..., :width], values[..., -width:]], axis=2)
-    level = float(np.nanmedian(edges))
-    if (
-        high > 0
-        and abs(level) > 0.05 * high
-        and float(np.nanstd(np.nanmean(edges, axis=2))) < 0.3 * abs(level)
-    ):
-        yield Finding(f"the air at the edges is at {level:.4g} instead of 0", "background")
 
 
-def _stripes(measurement: Measurement, values: Frames) -> Iterator[Finding]:
-    from imagereg.preprocessing.flatfield import FlatField
-    from imagereg.preprocessing.stripes import stripe_strength
+def _integrals(measurement: Measurement, values: Frames) -> Frames | None:
+    """The values as line integrals; None where they cannot be brought to that."""
+    if measurement.quantity == "line_integrals":
+        return values
+    if measurement.quantity == "counts" and measurement.flats is None:
+        return None
+    try:
+        return stack(FlatField().resolve(measurement).apply(measurement))
+    except UsageError:
+        return None
 
-    if measurement.quantity != "line_integrals":
-        if measurement.quantity == "counts" and measurement.flats is None:
-            return
-        try:
-            values = stack(FlatField().resolve(measurement).apply(measurement))
-        except UsageError:
-            return
+
+def _edges(geometry: Geometry, integrals: Frames) -> Iterator[Finding]:
+    """Air that is not at zero, data that are no line integrals, and objects that leave the view."""
+    if integrals.shape[2] < 16 or integrals.shape[0] < 4:
+        return
+    edges = Edges(np.where(np.isfinite(integrals), integrals, 0))
+    if edges.air:
+        yield from _air(edges)
+    else:
+        yield from _truncation(geometry, edges)
+
+
+def _air(edges: Edges) -> Iterator[Finding]:
+    level, height = edges.level, edges.height
+    if edges.darker > 0.8 and height > 0.05 * abs(level):
+        if level > 0.2 * height and float(np.percentile(edges.values, 1)) > -0.05 * height:
+            what = "transmission" if level < 2 else "counts"
+            yield Finding(
+                f"values are highest in the air at the edges ({level:.4g}), where line integrals are lowest",
+                advice=f"they look like {what}: give quantity='{what}'"
+                + ("" if what == "transmission" else " and flats"),
+            )
+        else:
+            yield Finding(
+                f"the object lies below the air at the edges ({level:.4g}), as if the sign were reversed",
+                advice="look whether the logarithm lacks its minus sign, or give the data times -1",
+            )
+        return
+    high = float(np.percentile(edges.values, 99.5))
+    low, top = edges.drift
+    if high > 0 and abs(level) > 0.05 * high:
+        sentence = f"the air at the edges is at {level:.4g} instead of 0"
+    elif high > 0 and top - low > 0.04 * high:
+        sentence = f"the air at the edges goes from {low:.3g} to {top:.3g} in the course of the scan"
+    else:
+        return
+    if edges.noisy:
+        yield Finding(sentence, advice="noise hides whether it is air: look before you take background")
+    elif _levels_well(edges):
+        yield Finding(sentence, "background")
+    else:
+        yield Finding(sentence, advice="background would not make the views consistent: look at the flats")
+
+
+def _levels_well(edges: Edges) -> bool:
+    """Whether the step background leaves nothing far below zero, and masses as constant as they were."""
+    step = Background()
+    if 2 * step.columns >= edges.values.shape[2]:
+        return False
+    levelled = edges.values - air_level(edges.values, step.columns, step.name)
+    if float(np.percentile(levelled, 0.5)) < -0.25 * edges.height:
+        return False
+    allowed = 0.01 * edges.height * edges.values.shape[2]
+    return mass_scatter(levelled) < 1.1 * mass_scatter(edges.values) + allowed
+
+
+def _truncation(geometry: Geometry, edges: Edges) -> Iterator[Finding]:
+    left, right = edges.object_seen
+    sides = "both edges" if left and right else f"the {'left' if left else 'right'} edge"
+    one = left != right
+    if one and geometry.half_acquired:
+        beyond = left == (geometry.centre_of_rotation < (geometry.columns - 1) / 2)
+        if beyond:
+            return  # a half acquisition as it is meant: the opposite views see the rest
+    sentence = f"the object leaves the view at {sides} of the detector"
+    if one and geometry.closed:
+        yield Finding(
+            f"{sentence} in a scan of a whole turn, as in a half acquisition with the axis near that edge",
+            "centre",
+        )
+        return
+    yield Finding(
+        sentence,
+        advice="fbp is right inside the view up to a smooth offset; iterative methods need a grid as wide as "
+        "the object (physics.volume); the step background would harm",
+    )
+
+
+def _sense(geometry: Geometry, integrals: Frames) -> Iterator[Finding]:
+    from imagereg.preprocessing.rotation_axis.sense import gains, turns_the_other_way
+
+    if geometry.kind == "parallel" or geometry.views < 12 or integrals.shape[2] < 16:
+        return
+    middle = integrals.shape[1] // 2
+    gained = gains(np.nan_to_num(integrals[:, middle : middle + 1]).transpose(1, 0, 2), geometry)
+    if gained is not None and turns_the_other_way(gained):
+        yield Finding(
+            "opposite rays agree better if the scan turns the other way (log-likelihood "
+            f"{gained[1]:.0f} against {gained[0]:.0f})",
+            advice="the sense of rotation seems wrong: give the angles with the other sign",
+        )
+
+
+def _stripes(values: Frames) -> Iterator[Finding]:
+    from imagereg.preprocessing.stripes import stripe_strength, stripes_are_fixed
+
     finite = np.where(np.isfinite(values), values, 0)
     strength = stripe_strength(finite)
     height = float(np.percentile(finite, 99) - np.percentile(finite, 1))
-    if height > 0 and strength > 0.01 * height:
+    if height > 0 and strength > 0.01 * height and (strength > 0.025 * height or stripes_are_fixed(finite)):
         yield Finding(
             f"stripes of {strength:.3g} (rms) are fixed to the detector's columns and will make rings",
             "rings",

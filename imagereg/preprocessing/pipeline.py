@@ -54,6 +54,14 @@ def resolve_steps(measurement: Measurement, steps: Iterable[Any], *, rows: int =
     return resolved
 
 
+def looked_at(measurement: Measurement, steps: Sequence[Step], *, rows: int = LOOK_ROWS) -> Measurement:
+    """What resolved steps make of a few rows spread over the detector."""
+    look = Look.at(as_frames(measurement), steps, rows)
+    for step in steps:
+        look = look.after(step)
+    return look.measurement
+
+
 def apply_steps(measurement: Measurement, steps: Iterable[Any]) -> Measurement:
     """The whole measurement after steps that are resolved already."""
     measurement = as_frames(measurement)

@@ -70,20 +70,34 @@ def remove_by_wavelets(sinogram: Sinogram, wavelet: str, levels: int, sigma: flo
 
 
 def stripe_strength(frames: NDArray[np.float32]) -> float:
-    """Root mean square of the pattern that is fixed to the columns, free of noise, in the data's unit.
+    """Root mean square of the pattern that is fixed to the columns, free of noise, in the data's unit."""
+    return _strength_and_share(frames)[0]
 
-    The pattern is the mean over the views of what differs from a running median over seven columns; what
-    noise alone would leave of it, from the difference between the halves of even and odd views, is taken
-    off. `frames` is (views, rows, columns).
+
+def stripes_are_fixed(frames: NDArray[np.float32]) -> bool:
+    """Whether most of what is left of the columns' pattern in a quarter of the views is in the others too.
+
+    Small things near the axis hardly move from view to view, but they do from one quarter to the next.
+    """
+    return _strength_and_share(frames)[1] > 0.65
+
+
+def _strength_and_share(frames: NDArray[np.float32]) -> tuple[float, float]:
+    """Root mean square of the fixed pattern, and its power over that of a quarter's own pattern.
+
+    The pattern is what differs from a running median over seven columns. Its power is the mean product of
+    the patterns of different quarters of the views: a stripe is in all of them alike, noise is not, and what
+    an object's own edges leave moves from one to the next. `frames` is (views, rows, columns).
     """
     from scipy.ndimage import median_filter
 
     if frames.shape[0] < 4 or frames.shape[2] < 8:
-        return 0.0
+        return 0.0, 0.0
     difference = frames - median_filter(frames, size=(1, 1, 7), mode="nearest")
-    even, odd = difference[::2].mean(axis=0), difference[1::2].mean(axis=0)
-    power = float((((even + odd) / 2) ** 2).mean()) - float((((even - odd) / 2) ** 2).mean())
-    return float(np.sqrt(max(0.0, power)))
+    quarters = [part.mean(axis=0) for part in np.array_split(difference, 4)]
+    pairs = [float((one * other).mean()) for i, one in enumerate(quarters) for other in quarters[:i]]
+    power, own = float(np.mean(pairs)), float(np.mean([(part**2).mean() for part in quarters]))
+    return float(np.sqrt(max(0.0, power))), power / (own + 1e-30)
 
 
 def _without_dead(sinogram: Sinogram, width: int, ratio: float) -> Sinogram:

@@ -42,6 +42,7 @@ class Views(Step):
                 measurement,
                 data=measurement.data[taken],
                 geometry=geometry[taken],
+                view_times=measurement.times_of(taken),
                 weights=part(measurement.weights),
             ),
             {"views": left},

@@ -15,29 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.geometry import Geometry
+from imagereg.geometry.arcs import shares
+from imagereg.geometry.base import ASIDE
 from imagereg.geometry.fan import PointSource
 
 Floats = NDArray[np.float64]
-_MISSING = 8.0  # a gap this many times as wide as most is a missing wedge, which random angles do not have
-_ASIDE = 1.1  # the detector's longer side over its shorter one from which Wang's weights are used
-
-
-def shares(angles: Floats, period: float) -> tuple[Floats, float]:
-    """Arc in radians that each view stands for on a circle of `period`, and the widest gap that is missing.
-
-    Half the distance to each neighbour, coinciding views sharing theirs. A missing wedge counts as one
-    ordinary gap, so that the views next to it do not stand for what they have not seen.
-    """
-    place = np.mod(angles, period)
-    order = np.argsort(place, kind="stable")
-    gaps = np.diff(place[order], append=place[order[0]] + period)
-    ordinary = float(np.quantile(gaps, 0.75, method="higher"))
-    missing = gaps > _MISSING * ordinary
-    widest = float(gaps[missing].max()) if missing.any() else 0.0
-    counted = np.where(missing, ordinary, gaps)
-    found = np.empty_like(place)
-    found[order] = (counted + np.roll(counted, 1)) / 2
-    return found, widest
 
 
 def view_weights(geometry: Geometry) -> Floats:
@@ -101,7 +83,7 @@ def _from_axis(geometry: Geometry) -> Floats:
 
 def _one_sided(low: float, high: float) -> bool:
     short, far = min(low, high), max(low, high)
-    return short > 0 and far > _ASIDE * short
+    return short > 0 and far > ASIDE * short
 
 
 def parker(angles: Floats, fan: Floats) -> Floats:

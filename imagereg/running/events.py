@@ -69,7 +69,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._began = self._last = time.perf_counter()
-        self._first_state: float | None = None
+        self._anchor: tuple[float, float] | None = None
         self.laps: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
@@ -83,13 +83,19 @@ class Clock:
         """An event of this moment."""
         return Event(stage, message, seconds=time.perf_counter() - self._began, **more)
 
-    def of_state(self, state: State, slab: Slab, plan: Plan) -> Event:
-        """A state of a slab, and how much of the whole is to go."""
+    def of_state(self, state: State, slab: Slab, plan: Plan, expected: int | None = None) -> Event:
+        """A state of a slab, and how much of the whole is to go.
+
+        Parameters
+        ----------
+        expected : number of steps after which the slab is likely to stop, where that is before its total.
+        """
         now = time.perf_counter()
         done = slab.index + (state.progress or 0.0)
         fraction = done / len(plan.slabs)
-        if self._first_state is None:
-            self._first_state = now - state.seconds
+        likely = fraction
+        if expected is not None and state.total and expected < state.total:
+            likely = (slab.index + min(1.0, state.iteration / expected)) / len(plan.slabs)
         where = f"slab {slab.index + 1}/{len(plan.slabs)} " if len(plan.slabs) > 1 else ""
         of = f"/{state.total}" if state.total else ""
         message = f"{where}{state.phase + ' ' if state.phase else ''}iteration {state.iteration}{of}"
@@ -99,7 +105,7 @@ class Clock:
             "reconstruct",
             message,
             fraction=min(1.0, fraction),
-            remaining=self._remaining(fraction, now),
+            remaining=self._remaining(likely, now),
             values={"iteration": state.iteration, "total": state.total, "slab": slab.index},
             watched=ref(state),
         )
@@ -107,8 +113,6 @@ class Clock:
     def of_workers(self, message: str, done: float, begun: float, slabs: int) -> Event:
         """What workers have done of a run: `done` slabs since this call of it, after `begun` earlier ones."""
         now = time.perf_counter()
-        if self._first_state is None:
-            self._first_state = now
         return self.event(
             "reconstruct",
             message,
@@ -117,6 +121,11 @@ class Clock:
         )
 
     def _remaining(self, fraction: float, now: float) -> float | None:
-        if self._first_state is None or fraction <= 0:
+        """Seconds to go at the pace since the first look, which the preparation before it does not slow."""
+        if self._anchor is None or fraction < self._anchor[1]:
+            self._anchor = (now, fraction)
             return None
-        return (now - self._first_state) * (1 / min(1.0, fraction) - 1)
+        began, before = self._anchor
+        if fraction <= before:
+            return None
+        return (now - began) * max(0.0, 1 - fraction) / (fraction - before)

@@ -15,6 +15,7 @@ import numpy as np
 from imagereg.engine import Recorder, Result, grid_of
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
+from imagereg.methods.support.constant import is_constant, refuse_constant
 from imagereg.recipe import Recipe
 from imagereg.running.allocator import give_back
 from imagereg.running.events import Clock, Event
@@ -64,7 +65,7 @@ def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -
         at_hand: dict[int, Measurement] = {}
         if todo:
             at_hand[todo[0].index] = work.slab(todo[0])
-            plan = replace(plan, seconds=work.seconds(at_hand[todo[0].index]))
+            plan = work.timed(at_hand[todo[0].index])
         yield clock.event("plan", str(plan), values={"slabs": len(plan.slabs), "resumed": len(done)})
         last = yield from _reconstruct(work, ledger, todo, clock, at_hand)
         yield from conclude(work, ledger, clock, last)
@@ -113,7 +114,7 @@ def estimate(recipe: Recipe) -> tuple[Measurement, Plan]:
     """
     work = prepared(recipe)
     part = work.slab(work.plan.slabs[0])
-    return part, replace(work.plan, seconds=work.seconds(part))
+    return part, work.timed(part)
 
 
 def output_names(recipe: Recipe) -> tuple[str, ...]:
@@ -145,7 +146,8 @@ def _reconstruct(
                 if state.iteration == 1:
                     give_back()  # what the preparation took
                 recorder.look(state)
-                yield clock.of_state(state, slab, work.plan)
+                expected = recorder.expected(getattr(work.method, "tolerance", None))
+                yield clock.of_state(state, slab, work.plan, expected)
             if state is None:
                 raise UsageError(f"{work.method.name} gave no image: let it take at least one iteration.")
             account: dict[str, Any] = {}
@@ -169,7 +171,7 @@ def _reconstruct(
 def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Result:
     """Write everything into the partial folder, from the slabs on disk."""
     from imagereg.preview import write_preview
-    from imagereg.provenance import describe_input, mark_end
+    from imagereg.provenance import centre_from, describe_input, mark_end
 
     raw, tall, plan = work.raw, work.tall, work.plan
     records = [ledger.record(slab.index) for slab in plan.slabs]
@@ -193,7 +195,9 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
     if len(plan.slabs) > 1:
         # A worker is given the steps' parameters; here it is known which of them came from the data.
         account["preprocess"] = [dict(step) for step in work.shaped.history]
+        account["centre_from"] = centre_from(work.shaped.history)
         account["notes"] = list(work.shaped.notes)
+    account["findings"] = list(work.findings)
     account["input"] = describe_input(Path(recipe.input.path), format=raw.source.format if raw.source else "")
     account["recipe_sha256"] = recipe.sha256
     account["slabs"] = len(plan.slabs)
@@ -201,11 +205,12 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
         **account["metrics"],
         **_together([record.rows[-1] for record in records if record.rows]),
     }
+    _refuse_constant(work, ledger)
     result = Result(whole, voxel, unit, history, account, last, text)
     for file in files_of((IMAGE,), recipe.output.formats):
         write_volume(ledger, plan, ledger.partial / file, result)
     spread = write_uncertainty(ledger, plan, recipe, result, last, tall)
-    label = "attenuation in 1/mm" if tall.geometry is not None else ""
+    label = tall.grey
     middle_slab = plan.slabs[len(plan.slabs) // 2]
     write_preview(
         ledger.slab(middle_slab.index), ledger.partial / "preview.png", voxel=voxel, unit=unit, label=label
@@ -225,6 +230,20 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
     # The slabs go away with the partial folder; a mapped file that is still open stays readable.
     image = np.array(whole) if whole is not None else Slabs.of(ledger, plan)
     return replace(result, image=image, provenance=account, spread=spread)
+
+
+def _refuse_constant(work: Work, ledger: Ledger) -> None:
+    """Raise where all slabs hold one and the same value, and the data of the middle one do not."""
+    slabs = work.plan.slabs
+    values = []
+    for slab in slabs:
+        image = ledger.slab(slab.index)
+        if not is_constant(image):
+            return
+        values.append(float(image.flat[0]))
+    middle = len(slabs) // 2
+    if is_constant(values):
+        refuse_constant(work.method.name, ledger.slab(middle), work.slab(slabs[middle]).data[...])
 
 
 def _together(finals: list[Mapping[str, Any]]) -> dict[str, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
     from imagereg.recipe import Recipe, Uncertainty
+    from imagereg.solvers.state import State
 
 WIDEST = 32
 """Rows at a time at most: the projectors are fastest at 32 slices together, and a stop loses little."""
@@ -50,6 +52,7 @@ class Plan:
     available : bytes of memory that there are.
     disk : bytes that the output takes.
     seconds : time of the reconstruction where it was probed, else None.
+    early : whether the method may be done before its last step, so that `seconds` is the most.
     """
 
     slabs: tuple[Slab, ...]
@@ -58,13 +61,18 @@ class Plan:
     available: int
     disk: int
     seconds: float | None = None
+    early: bool = False
 
     @property
     def brief(self) -> str:
         """Time and memory in a few words: 'about 2 s, 400 MB'."""
-        time = "" if self.seconds is None else f"about {_time(self.seconds)}, "
+        time = "" if self.seconds is None else f"{self._takes}, "
         short = f" of {_bytes(self.available)}" if self.memory > self.available else ""
         return f"{time}{_bytes(self.memory)}{short}"
+
+    @property
+    def _takes(self) -> str:
+        return f"{'at most ' if self.early else ''}about {_time(self.seconds or 0.0)}"
 
     def __str__(self) -> str:
         rows = self.slabs[0].stop - self.slabs[0].start
@@ -75,7 +83,7 @@ class Plan:
             f"{_bytes(self.disk)} on disk",
         ]
         if self.seconds is not None:
-            parts.append(f"about {_time(self.seconds)}")
+            parts.append(self._takes)
         return ", ".join(parts)
 
 
@@ -97,9 +105,10 @@ def make_plan(measurement: Measurement, method: Method, recipe: Recipe, memory: 
     """
     finer = recipe.physics.factor if recipe.physics.kind == "downsampling" else 1
     shape = image_shape(measurement, finer=finer)
+    worked = image_shape(replace(measurement, window=None), finer=finer)
     item = 8 if recipe.execution.precision == "float64" else 4
     data_bytes = int(np.prod(measurement.data.shape)) // max(1, measurement.rows) * item
-    image_bytes = int(np.prod(shape)) // max(1, measurement.rows) * item
+    image_bytes = int(np.prod(worked)) // max(1, measurement.rows) * item
     data_copies, image_copies = method.copies
     asked = recipe.uncertainty
     if asked is not None:
@@ -127,20 +136,76 @@ def image_shape(measurement: Measurement, *, finer: int = 1) -> tuple[int, ...]:
         edge = len(shape) - (3 if measurement.axes.endswith("C") else 2)
         return tuple(finer * n if edge <= axis < edge + 2 else n for axis, n in enumerate(shape))
     volume = measurement.volume or Volume.fit(geometry)
+    if measurement.window is not None:
+        rows, columns = (part.stop - part.start for part in measurement.window)
+        volume = Volume((*volume.shape[:-2], rows, columns), volume.edges)
     if volume.ndim == 3 or len(measurement.data.shape) == 2:
         return volume.shape
     return (measurement.rows, *volume.shape)
 
 
-def probe(ready: Measurement, method: Method, times: float, asked: Uncertainty | None = None) -> float:
-    """Seconds that a method will take on so many times these rows, from one pass of A and its adjoint."""
-    return seconds_of(method, pass_seconds(ready), asked=asked) * times
+PILOT = 1.5
+"""Seconds of steps that a pilot of a method takes, where overhead counts that passes do not show."""
+
+
+def probe(
+    ready: Measurement,
+    method: Method,
+    times: float,
+    asked: Uncertainty | None = None,
+    *,
+    states: Callable[[], Iterator[State]] | None = None,
+) -> float:
+    """Seconds that a method will take on so many times these rows.
+
+    From one pass of A and its adjoint; where some dozens of passes are a matter of a second, from the first
+    steps of the method itself, which `states` begins.
+    """
+    each = pass_seconds(ready)
+    seconds = seconds_of(method, each)
+    if states is not None and 40 * each < PILOT:
+        seconds = pilot(states(), each, getattr(method, "tolerance", None))
+    return seconds * _runs(asked) * times
+
+
+def pilot(states: Iterator[State], each: float, tolerance: float | None) -> float:
+    """Seconds of a whole method from `PILOT` seconds of its steps.
+
+    Parameters
+    ----------
+    each : seconds of a projection: what is prepared before the first step takes some dozens of them at most,
+        and the rest of that time went into kernels that are compiled once.
+    tolerance : of the duality gap at which the method stops, where it has one.
+    """
+    from imagereg.engine import Recorder
+
+    recorder, taken = Recorder(), []
+    began = before = time.perf_counter()
+    total, first = 0, 0.0
+    for state in states:
+        now = time.perf_counter()
+        if total:
+            taken.append(now - before)
+        else:
+            first = now - began
+        total = state.total or state.iteration
+        if state.finished:
+            total = state.iteration
+            break
+        recorder.look(state)
+        before = time.perf_counter()
+        if sum(taken) > PILOT and len(taken) > 1:
+            break
+    step = float(np.median(taken)) if taken else 0.0
+    likely = recorder.expected(tolerance)
+    total = total if likely is None else min(total, likely)
+    return min(first, 40 * each + step) + step * max(0, total - 1)
 
 
 def pass_seconds(ready: Measurement) -> float:
     """Seconds of one projection of a measurement that is ready, the mean of A and its adjoint."""
     physics = ready.physics
-    physics.A_adjoint(ready.data)  # compiles the kernels
+    physics.A(physics.A_adjoint(ready.data))  # compiles the kernels
     began = time.perf_counter()
     image = physics.A_adjoint(ready.data)
     physics.A(image)
@@ -149,8 +214,12 @@ def pass_seconds(ready: Measurement) -> float:
 
 def seconds_of(method: Method, each: float, *, asked: Uncertainty | None = None) -> float:
     """Seconds of a method whose projections take `each`, with the runs that error bars ask for."""
-    runs = 1 if asked is None or asked.source == "method" else 1 + asked.runs
-    return each * method.passes * getattr(method, "iterations", 1) * runs
+    return each * method.passes * getattr(method, "iterations", 1) * _runs(asked)
+
+
+def _runs(asked: Uncertainty | None) -> int:
+    """How often a method runs, with the runs that error bars ask for."""
+    return 1 if asked is None or asked.source == "method" else 1 + asked.runs
 
 
 def seconds_from_run(method: Method, seconds: float, iterations: int) -> float:

@@ -12,7 +12,8 @@ import numpy as np
 from imagereg.engine import choose_device, iterate
 from imagereg.errors import ResourceError, UsageError
 from imagereg.measurement import Measurement
-from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
+from imagereg.methods.support.whole_object import on_whole_object
+from imagereg.preprocessing import apply_rows, apply_steps, health, looked_at, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
@@ -39,6 +40,7 @@ class Work:
     plan : the slabs.
     method : the method with its parameters.
     device : where it is done.
+    findings : what is wrong or unusual with the data, one sentence each.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class Work:
     plan: Plan
     method: Method
     device: Any
+    findings: tuple[str, ...] = ()
 
     @property
     def ledger(self) -> Ledger:
@@ -71,8 +74,8 @@ class Work:
 
         return with_physics(part, self.recipe, self.device, getattr(torch, self.recipe.execution.precision))
 
-    def states(self, part: Measurement) -> Iterator[State]:
-        """The method at work on a slab."""
+    def states(self, part: Measurement, *, alone: bool = False) -> Iterator[State]:
+        """The method at work on a slab; `alone` without the runs that error bars ask for."""
         execution = self.recipe.execution
         return iterate(
             part,
@@ -80,11 +83,16 @@ class Work:
             device=str(self.device),
             precision=execution.precision,
             seed=execution.seed,
-            uncertainty=self.recipe.uncertainty,
+            uncertainty=None if alone else self.recipe.uncertainty,
         )
 
+    def timed(self, part: Measurement) -> Plan:
+        """The plan with the time that it will take, judged by a slab."""
+        early = getattr(self.method, "tolerance", None) is not None
+        return replace(self.plan, seconds=self.seconds(part), early=early)
+
     def seconds(self, part: Measurement) -> float | None:
-        """What all slabs will take, from one pass over a few rows of one; None where there is no scan."""
+        """What all slabs will take, from a look at a few rows of one; None where there is no scan."""
         import torch
 
         if part.physics is None or part.geometry is None:
@@ -93,17 +101,24 @@ class Work:
         few = self.with_physics(replace(few, physics=None)) if few is not part else part
         ready = few.ready(device=self.device, dtype=getattr(torch, self.recipe.execution.precision))
         times = len(self.plan.slabs) * part.rows / few.rows
-        return probe(ready, self.method, times, self.recipe.uncertainty)
+        states = None if part.coupled else lambda: self.states(few, alone=True)
+        return probe(ready, self.method, times, self.recipe.uncertainty, states=states)
 
 
 def begin(
-    recipe: Recipe, clock: Clock, memory: int | None = None, *, resolved: bool = False
+    recipe: Recipe,
+    clock: Clock,
+    memory: int | None = None,
+    *,
+    resolved: bool = False,
+    findings: bool = True,
 ) -> Generator[Event, None, Work]:
     """Read, resolve and plan for so many bytes of memory; the events on the way, and the work at the end.
 
     Parameters
     ----------
     resolved : the recipe's steps have all their parameters, so that the data need not be looked at.
+    findings : look at the data's health and tell what is found.
 
     Raises
     ------
@@ -116,10 +131,18 @@ def begin(
     yield clock.event("read", f"reading {recipe.input.path}")
     raw = load(recipe)
     clock.lap("read")
+    told: tuple[str, ...] = ()
+    if findings and not resolved:
+        names = [step.name for step in recipe.steps()]
+        told = tuple(finding.in_view_of(names) for finding in health(raw))
+        for sentence in told:
+            yield clock.event("preprocess", f"finding: {sentence}")
     yield clock.event(
         "preprocess", ", ".join(step.name for step in recipe.steps()) or "nothing to preprocess"
     )
     steps = list(recipe.steps()) if resolved else resolve_steps(raw, recipe.steps())
+    if raw.volume is not None and not method.pixelwise:
+        raw = on_whole_object(raw, method, looked_at(raw, steps), cover=recipe.physics.cover)
     shaped, tall = _shapes(raw, steps)
     clock.lap("preprocess")
     refusal = method.refusal(shaped)
@@ -131,12 +154,12 @@ def begin(
         preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
         execution=recipe.execution.model_copy(update={"slab": plan.slabs[0].stop - plan.slabs[0].start}),
     )
-    return Work(settled, raw, steps, shaped, tall, plan, method, device)
+    return Work(settled, raw, steps, shaped, tall, plan, method, device, told)
 
 
 def prepared(recipe: Recipe) -> Work:
-    """The work of a recipe, for whoever does not watch it being read."""
-    events = begin(recipe, Clock())
+    """The work of a recipe, for whoever does not watch it being read nor looks at its health."""
+    events = begin(recipe, Clock(), findings=False)
     while True:
         try:
             next(events)

@@ -84,7 +84,7 @@ def with_grid(measurement: Measurement, recipe: Recipe) -> Measurement:
         plane = volume.slice if volume is not None else Volume.fit(geometry).slice
         if volume is None or volume.ndim == 2:
             volume = Volume((geometry.rows, *plane.shape), (geometry.row_edge, *plane.edges))
-    return measurement if volume is None else replace(measurement, volume=volume)
+    return measurement if volume is None else replace(measurement, volume=volume, window=None)
 
 
 def with_physics(measurement: Measurement, recipe: Recipe, device: Any, dtype: torch.dtype) -> Measurement:

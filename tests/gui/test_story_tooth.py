@@ -98,7 +98,7 @@ def test_the_tooth_from_raw_counts_to_a_shell(
     workbench.outputs.export(second.number)
     exported = read(target)
     assert np.array_equal(np.squeeze(np.asarray(exported.data[...])), shown.data)
-    assert exported.pixel[-1] == pytest.approx(float(shown.scale[-1]))
+    assert exported.pixel == ()  # the scan does not say how large a pixel is
 
     # The copied line in a shell, and the copied script in Python: bit for bit.
     workbench.outputs.copy_run(second.number, "CLI")

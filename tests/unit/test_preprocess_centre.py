@@ -134,7 +134,7 @@ def test_counts_are_flat_fielded_first_and_the_step_sets_the_geometry() -> None:
     record = done.history[1]
     assert record["column"] == pytest.approx(done.geometry.centre_of_rotation, abs=1e-4)
     assert record["found"]["agreed"] and set(record["found"]["votes"]) == ALL
-    assert any(f"rotation axis on column {record['column']:.2f}" in note for note in done.notes)
+    assert any(f"rotation axis moved to column {record['column']:.2f}" in note for note in done.notes)
 
 
 def test_disagreement_is_said() -> None:
@@ -185,3 +185,35 @@ def test_a_sweep_is_sharpest_at_the_axis() -> None:
         centre_sweep(
             scan(stack, ir.ParallelBeam(angles=geometry.angles, columns=128, rows=2)), columns, row=2
         )
+
+
+@pytest.mark.parametrize("arc", [30, 60, 80, 90])
+@pytest.mark.parametrize("kind", ["fan", "parallel"])
+def test_an_estimate_that_did_not_agree_moves_nothing(kind: str, arc: float) -> None:
+    """Arcs too short for two estimators leave the axis where the geometry has it, and say why."""
+    shape: dict[str, Any] = {"columns": 160, "angles": np.deg2rad(np.linspace(0, arc, 150))}
+    beam = {"source_origin": 300.0, "source_detector": 500.0}
+    given = ir.FanBeam(**shape, **beam) if kind == "fan" else ir.ParallelBeam(**shape)
+    for seed in (6, 7):
+        sums = project(ellipses(seed), given, 40.0)
+        done = preprocess(scan(noisy(sums, 1e5, np.random.default_rng(0)), given), ["centre"])
+        assert done.geometry is not None
+        assert done.geometry.centre_of_rotation == pytest.approx(79.5, abs=1e-6)
+        assert done.history[0]["found"]["took"] == "geometry" and done.history[0]["found"]["why"]
+        assert any("axis kept on column 79.50, the detector's middle" in note for note in done.notes)
+    moved = preprocess(scan(sums, given.with_centre(83.25)), ["centre"])
+    assert moved.geometry is not None
+    assert moved.geometry.centre_of_rotation == pytest.approx(83.25, abs=1e-4)
+    assert any("kept on column 83.25, where the geometry has it" in note for note in moved.notes)
+
+
+def test_an_arc_is_told_as_the_scan_has_it() -> None:
+    """A fan rebinned to parallel rays loses its opening; that is no reason to call the scan's arc shorter."""
+    given = ir.FanBeam(
+        angles=np.deg2rad(np.linspace(0, 40, 81)), columns=160, source_origin=300.0, source_detector=500.0
+    )
+    with pytest.raises(UsageError, match=r"views cover 40 degrees, 2\d\.\d+ of which hold all rays"):
+        find_centre(scan(project(ellipses(6), given, 40.0), given))
+    flat = ir.ParallelBeam(angles=given.angles, columns=160)
+    with pytest.raises(UsageError, match="views cover 40 degrees, less than 60"):
+        find_centre(scan(project(ellipses(6), flat, 40.0), flat))

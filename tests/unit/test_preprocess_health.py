@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from preprocess_scans import parallel_scan
+from preprocess_scans import ellipses, noisy, parallel_scan, project
 
 import imagereg as ir
-from imagereg.preprocessing import health, steps
+from imagereg.errors import ImageregError
+from imagereg.methods.support.constant import refuse_constant
+from imagereg.preprocessing import health, preprocess, steps
 
 
 def good(rows: int = 2) -> ir.Measurement:
@@ -136,3 +138,105 @@ def test_zingers_are_told() -> None:
     scan = good()
     scan.data[[10, 30, 70], [0, 1, 0], [20, 50, 77]] += 30000
     assert only(scan, "3 (") == "outliers"
+
+
+def wide(zoom: float, seed: int = 1, photons: float = 1e5) -> ir.Measurement:
+    """A scan whose object is so many times as wide as the view."""
+    sums, geometry, _ = parallel_scan(seed, columns=96, views=120, zoom=zoom, photons=photons)
+    return ir.Measurement(sums, geometry=geometry)
+
+
+@pytest.mark.parametrize("zoom", [1.4, 2.0, 3.0])
+@pytest.mark.parametrize("photons", [1e3, 1e6])
+def test_an_object_wider_than_the_view_is_not_told_to_level_its_air(zoom: float, photons: float) -> None:
+    for seed in range(4):
+        findings = found(wide(zoom, seed, photons))
+        assert "background" not in findings.values()
+        if photons > 1e5:
+            assert any("the object leaves the view" in sentence for sentence in findings)
+    # A disc about the axis looks alike in all views.
+    geometry = ir.ParallelBeam(angles=np.linspace(0, np.pi, 90, endpoint=False), columns=96)
+    disc = project(np.array([[0, 0, 1.0, 1.0, 0, 1.0]]), geometry, 48 * zoom)
+    sums = noisy(disc, 1e6, np.random.default_rng(0))
+    assert only(ir.Measurement(sums, geometry=geometry), "leaves the view at both edges") == ""
+
+
+def test_the_advice_for_a_wide_object_is_right() -> None:
+    """Inside the view fbp comes near the truth as it is; `background` would spoil it."""
+    shapes = ellipses(1) * np.array([(48 - 3) * 1.6] * 4 + [1, 1])
+    truth = _mean_of(shapes, 20) / ((48 - 3) * 1.6)
+    errors = []
+    for steps_taken in ([], ["background"]):
+        image = ir.reconstruct(preprocess(wide(1.6), steps_taken), "fbp").image
+        errors.append(abs(float(image[28:68, 28:68].mean()) - truth) / truth)
+    assert errors[0] < 0.05 < 0.15 < errors[1]
+
+
+def _mean_of(shapes: np.ndarray, half: int) -> float:
+    """Mean density of ellipses on a square about the axis."""
+    y, x = np.mgrid[-half:half, -half:half] + 0.5
+    total = np.zeros(x.shape)
+    for cx, cy, a, b, tilt, density in shapes:
+        along = (x - cx) * np.cos(tilt) + (-y - cy) * np.sin(tilt)
+        across = -(x - cx) * np.sin(tilt) + (-y - cy) * np.cos(tilt)
+        total[(along / a) ** 2 + (across / b) ** 2 < 1] += density
+    return float(total.mean())
+
+
+@pytest.mark.parametrize("photons", [1e3, 1e5])
+def test_what_is_brightest_in_the_air_is_no_line_integral(photons: float) -> None:
+    for seed in range(4):
+        sums, geometry, _ = parallel_scan(seed, columns=96, views=100, photons=photons)
+        for scale, words in ((1.0, "highest in the air"), (5.0, "highest in the air"), (-1.0, "sign")):
+            values = scale * np.exp(-sums) if scale > 0 else -sums
+            findings = [str(finding) for finding in health(ir.Measurement(values, geometry=geometry))]
+            assert any(words in finding for finding in findings), findings
+            assert not any("background" in finding for finding in findings)
+            if scale == 1.0:
+                assert any("give quantity='transmission'" in finding for finding in findings)
+
+
+def test_a_drifting_beam_is_still_air() -> None:
+    sums, geometry, _ = parallel_scan(2, columns=96, views=100)
+    drifting = sums + np.linspace(0, 0.4, 100, dtype=np.float32)[:, None]
+    assert only(ir.Measurement(drifting, geometry=geometry), "air at the edges is at") == "background"
+    assert found(preprocess(ir.Measurement(drifting, geometry=geometry), ["background"])) == {}
+
+
+def test_half_acquired_scans_are_not_told_to_level_their_air() -> None:
+    turn = ir.ParallelBeam(angles=np.linspace(0, 2 * np.pi, 240, endpoint=False), columns=96)
+    placed = turn.with_centre(20.0)
+    sums = noisy(project(ellipses(3), placed, 72.0), 1e5, np.random.default_rng(0))
+    assert only(ir.Measurement(sums, geometry=turn), "left edge") == "centre"
+    assert found(ir.Measurement(sums, geometry=placed)) == {}
+
+
+def test_a_constant_image_is_refused_with_the_reason() -> None:
+    sums, geometry, _ = parallel_scan(1, columns=48, views=60)
+    inverted = ir.Measurement(np.exp(-sums) - 1, geometry=geometry)
+    with pytest.raises(ImageregError, match=r"tv gave an image that is 0 everywhere; .* below zero"):
+        ir.reconstruct(inverted, "tv", iterations=20)
+    with pytest.raises(ImageregError, match="tv gave an image that is 2 everywhere; its strength outweighs"):
+        refuse_constant("tv", np.full((4, 4), 2.0), sums)
+    nothing = ir.Measurement(np.zeros_like(sums), geometry=geometry)
+    assert not ir.reconstruct(nothing, "tv", iterations=5).image.any()
+
+
+@pytest.mark.parametrize("kind", ["fan", "cone"])
+@pytest.mark.parametrize("arc", [360, 225])
+def test_the_wrong_sense_of_rotation_is_told(kind: str, arc: float) -> None:
+    shape = {"columns": 96, "source_origin": 300.0, "source_detector": 450.0}
+    angles = np.deg2rad(np.linspace(0, arc, 180, endpoint=False))
+    for seed, aside in ((1, 0.0), (2, 6.0), (3, -4.0)):
+        fan = ir.FanBeam(angles=angles, **shape)
+        sums = noisy(
+            project(ellipses(seed), fan.with_centre(47.5 + aside), 26.0), 1e4, np.random.default_rng(0)
+        )
+        if kind == "cone":
+            sums = np.repeat(sums[:, None], 3, axis=1)
+        for sign in (1, -1):
+            given = ir.FanBeam(angles=sign * angles, **shape)
+            if kind == "cone":
+                given = ir.ConeBeam(angles=sign * angles, rows=3, **shape)
+            told = [str(finding) for finding in health(ir.Measurement(sums, geometry=given))]
+            assert any("turns the other way" in finding for finding in told) == (sign < 0), told

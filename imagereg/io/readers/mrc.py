@@ -52,7 +52,7 @@ class Mrc(Reader):
             return image(found, hints)
         found.axes = ("views", "rows", "columns") if found.data.ndim == 3 else ("views", "columns")
         found.pixel, found.row_pixel = found.voxel.get("X"), found.voxel.get("Y")
-        found.quantity = "line_integrals"
+        found.quantity, found.electrons = "line_integrals", True
         if "quantity" not in hints:
             found.notes.append(
                 "the intensity is taken as the line integral itself, up to an offset (dark-field electrons); "

@@ -39,7 +39,7 @@ def double_wedge(sinograms: Sinograms, search: tuple[float, float]) -> Vote | Ab
     search : first and last detector column to consider.
     """
     if sinograms.arc < math.pi - 0.7 * sinograms.step:
-        return Abstention(NAME, f"the views cover {math.degrees(sinograms.arc):.4g} degrees, less than 180")
+        return Abstention(NAME, f"{sinograms.coverage}, less than 180")
     small = sinograms.binned(1024).thinned(720 * (2 if sinograms.arc > 1.5 * math.pi else 1))
     if small.angles.size < 8:
         return Abstention(NAME, "there are fewer than eight views")

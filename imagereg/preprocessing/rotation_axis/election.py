@@ -14,6 +14,7 @@ from imagereg.errors import UsageError
 from imagereg.preprocessing.rotation_axis.vote import Abstention, Vote, weighted_median
 
 if TYPE_CHECKING:
+    from imagereg.geometry import Geometry
     from imagereg.preprocessing.rotation_axis.look import Seen
     from imagereg.preprocessing.rotation_axis.sinograms import Sinograms
 
@@ -21,7 +22,17 @@ Array = NDArray[np.float64]
 Span = tuple[float, float]
 Ask = Callable[["Sinograms", Span], Vote | Abstention]
 
+_MIDDLE = 0.02  # share of the columns to which the detector's middle is trusted, where no file says better
+_STATED = 1.0  # columns to which an axis is trusted that a file or a person states
 _LEAST = 0.15  # columns; no estimator is believed to know better than this
+
+
+class NoEstimate(UsageError):
+    """No estimator has an answer; `clause` says why."""
+
+    def __init__(self, clause: str) -> None:
+        super().__init__(f"centre: {clause}; give centre.column.")
+        self.clause = clause
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +49,7 @@ class CentreEstimate:
     remarks : one sentence for each thing that a user must know.
     curves : for each estimator that searched, detector columns and scores from 0 (best) to 1.
     by_row : what each row that was looked at gives by itself, over all estimators.
+    supporters : the estimators that are sure of it.
     """
 
     column: float
@@ -48,10 +60,34 @@ class CentreEstimate:
     remarks: tuple[str, ...] = ()
     curves: Mapping[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
     by_row: tuple[float, ...] = ()
+    supporters: tuple[str, ...] = ()
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval, in columns."""
+        return (self.interval[1] - self.interval[0]) / 2
+
+    def objection(self, geometry: Geometry) -> str:
+        """Why the axis of the geometry is the better answer, in a clause; empty where this estimate is.
+
+        The estimate takes its place where estimators agree and their interval is narrower than what the
+        geometry's axis is trusted to: 2 % of the columns for the detector's middle, and one column for
+        another one, which a file or a person stated.
+        """
+        if not self.agreed:
+            return (
+                "estimators disagree" if len(self.supporters) >= 2 else "fewer than two estimators can tell"
+            )
+        stated = geometry.axis_offset != 0.0
+        limit = _STATED if stated else max(_STATED, _MIDDLE * geometry.columns)
+        if self.half_width > limit:
+            return f"the estimate is sure to {self.half_width:.2g} columns only"
+        return ""
 
 
 def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     """Ask all estimators and weigh their answers (see `find_centre`)."""
+    from imagereg.preprocessing.rotation_axis import half_acquisition
     from imagereg.preprocessing.rotation_axis.double_wedge import double_wedge
     from imagereg.preprocessing.rotation_axis.moments import moments
     from imagereg.preprocessing.rotation_axis.opposite_views import opposite_views
@@ -67,12 +103,17 @@ def elect(seen: Seen, *, search: float, tolerance: float) -> CentreEstimate:
     span = (middle - reach, middle + reach)
     asked: tuple[Ask, ...] = (opposite_views, double_wedge, lambda sinograms, _: moments(sinograms), sharpest)
     first = parallel(seen.values, seen.geometry, middle)
+    if half_acquisition.likely(first, span):
+        span = half_acquisition.widest(columns)
+        asked = half_acquisition.ESTIMATORS
+        middle = half_acquisition.start(seen, span)
+        first = parallel(seen.values, seen.geometry, middle)
     answers = [_settled(ask, seen, first, middle, span) for ask in asked]
     votes = [answer for answer in answers if isinstance(answer, Vote)]
     silent = [answer for answer in answers if isinstance(answer, Abstention)]
     if not votes:
         reasons = "; ".join(dict.fromkeys(answer.reason for answer in silent))
-        raise UsageError(f"centre: no estimator can find the axis ({reasons}); give centre.column.")
+        raise NoEstimate(f"no estimator can find the axis ({reasons})")
     return _count(votes, silent, tolerance)
 
 
@@ -134,15 +175,14 @@ def _count(votes: Sequence[Vote], silent: Sequence[Abstention], tolerance: float
         agreed,
         curves={vote.name: _scaled(vote) for vote in votes if vote.scores.size},
         by_row=_by_row(votes),
+        supporters=tuple(vote.name for vote, listened in zip(votes, inside, strict=True) if listened),
     )
-    return replace(estimate, remarks=_remarks(estimate, silent, tolerance, int(inside.sum())))
+    return replace(estimate, remarks=_remarks(estimate, silent, tolerance))
 
 
-def _remarks(
-    estimate: CentreEstimate, silent: Sequence[Abstention], tolerance: float, inside: int
-) -> tuple[str, ...]:
+def _remarks(estimate: CentreEstimate, silent: Sequence[Abstention], tolerance: float) -> tuple[str, ...]:
     low, high = estimate.interval
-    said = [f"centre: rotation axis on column {estimate.column:.2f}, between {low:.2f} and {high:.2f}"]
+    said = [f"centre: estimated on column {estimate.column:.2f}, between {low:.2f} and {high:.2f}"]
     said += [f"centre: {answer.name} has no vote, because {answer.reason}" for answer in silent]
     if not estimate.agreed:
         listed = ", ".join(
@@ -151,7 +191,7 @@ def _remarks(
         )
         why = (
             "fewer than two estimators can tell"
-            if inside < 2
+            if len(estimate.supporters) < 2
             else f"estimators differ by more than {tolerance:g}"
         )
         said.append(f"centre: {why} ({listed}); look at a sweep of reconstructions before you trust it")

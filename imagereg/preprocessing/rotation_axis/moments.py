@@ -22,7 +22,7 @@ def moments(sinograms: Sinograms) -> Vote | Abstention:
     Source: S. Helgason, Acta Math. 113 (1965); D. Ludwig, Comm. Pure Appl. Math. 19 (1966).
     """
     if sinograms.arc < math.radians(80):
-        return Abstention(NAME, "the views cover less than 80 degrees")
+        return Abstention(NAME, f"{sinograms.coverage}, less than 80")
     if sinograms.angles.size < 6:
         return Abstention(NAME, "there are fewer than six views")
     found = [_row(row, sinograms) for row in sinograms.levelled]

@@ -17,7 +17,14 @@ _MOST_PAIRS = 48
 Array = NDArray[np.float64]
 
 
-def opposite_views(sinograms: Sinograms, search: tuple[float, float]) -> Vote | Abstention:
+def opposite_views(
+    sinograms: Sinograms,
+    search: tuple[float, float],
+    *,
+    least: float = 0.15,
+    order: int = 1,
+    name: str = NAME,
+) -> Vote | Abstention:
     """The column c that makes p(a + pi, t) = p(a, 2c - t) most likely, over all pairs of opposite views.
 
     Views are compared by the correlation r of their derivatives on the n columns where they overlap;
@@ -28,26 +35,28 @@ def opposite_views(sinograms: Sinograms, search: tuple[float, float]) -> Vote | 
     Parameters
     ----------
     search : first and last detector column to consider.
+    least : share of the columns that opposite views must have in common.
+    order : derivative of the views that is compared; 0 compares their values.
     """
     count = sinograms.columns
     length = 1 << (2 * count - 1).bit_length()
     twice = 2 * count - 1
     overlap = np.convolve(np.ones(count), np.ones(count))
     columns = np.asarray(sinograms.detector_column(np.arange(twice) / 2))
-    allowed = (columns >= search[0]) & (columns <= search[1]) & (overlap >= max(8.0, 0.15 * count))
+    allowed = (columns >= search[0]) & (columns <= search[1]) & (overlap >= max(8.0, least * count))
     angles = _angles(sinograms)
     if not angles.size or not allowed.any():
-        return Abstention(NAME, "no two views lie half a turn apart")
+        return Abstention(name, "no two views lie half a turn apart")
     curves = []
     for row in sinograms.values:
         pairs = [(_view(row, sinograms, a), _view(row, sinograms, a + math.pi)) for a in angles]
         curve = np.zeros(twice)
         for one, other in pairs:
             if one is not None and other is not None:
-                curve -= _gain(one, other, overlap, length)
+                curve -= _gain(one, other, overlap, length, order)
         curves.append(curve[allowed])
     if not any(curve.any() for curve in curves):
-        return Abstention(NAME, "no two views lie half a turn apart")
+        return Abstention(name, "no two views lie half a turn apart")
     columns = columns[allowed]
     pooled = np.mean(curves, axis=0)
     rows = tuple(lowest(columns, curve) for curve in curves)
@@ -61,7 +70,7 @@ def opposite_views(sinograms: Sinograms, search: tuple[float, float]) -> Vote | 
     if not sinograms.closed and sinograms.angles[-1] < math.pi:
         # The pair is extrapolated by straight lines: a point at the rim bends away from them.
         parts.append(0.4 * sinograms.step**2 * count * sinograms.binning)
-    return Vote(NAME, lowest(columns, pooled), math.hypot(*parts), rows, columns, pooled)
+    return Vote(name, lowest(columns, pooled), math.hypot(*parts), rows, columns, pooled)
 
 
 def _angles(sinograms: Sinograms) -> Array:
@@ -97,13 +106,13 @@ def _view(row: NDArray[np.floating], sinograms: Sinograms, angle: float) -> Arra
     return np.asarray(np.linalg.pinv(line)[0] @ row[near], dtype=np.float64)
 
 
-def _gain(one: Array, other: Array, overlap: Array, length: int) -> Array:
+def _gain(one: Array, other: Array, overlap: Array, length: int, order: int) -> Array:
     """Log-likelihood gained by taking `other` as the mirror of `one`, for each sum of columns 2c."""
     from scipy.ndimage import gaussian_filter1d
 
     twice = overlap.size
-    first = gaussian_filter1d(one, _BLUR, order=1, mode="nearest")
-    second = -gaussian_filter1d(other, _BLUR, order=1, mode="nearest")
+    first = gaussian_filter1d(one, _BLUR, order=order, mode="nearest")
+    second = (-1) ** order * gaussian_filter1d(other, _BLUR, order=order, mode="nearest")
     ones = np.ones(one.size)
     spectra = [np.fft.rfft(v, length) for v in (first, second, ones, first**2, second**2)]
 

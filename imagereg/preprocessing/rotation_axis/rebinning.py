@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def parallel(values: NDArray[np.floating[Any]], geometry: Geometry, column: floa
     left = np.clip(np.floor(place).astype(int), 0, count - 2)
     share = np.clip(place - left, 0, 1).astype(np.float32)
     across = sorted_views.values[..., left] * (1 - share) + sorted_views.values[..., left + 1] * share
-    return _along_views(across, sorted_views, gamma)
+    return _along_views(across, replace(sorted_views, scanned=float(np.ptp(geometry.angles))), gamma)
 
 
 def _along_views(across: NDArray[np.floating[Any]], sinograms: Sinograms, gamma: Array) -> Sinograms:
@@ -66,7 +67,9 @@ def _along_views(across: NDArray[np.floating[Any]], sinograms: Sinograms, gamma:
     after = (before + 1) % angles.size
     columns = np.arange(gamma.size)
     values = across[:, before, columns] * (1 - share) + across[:, after, columns] * share
-    return Sinograms(np.ascontiguousarray(values, dtype=np.float32), wanted - wanted[0], sinograms.closed)
+    return replace(
+        sinograms, values=np.ascontiguousarray(values, dtype=np.float32), angles=wanted - wanted[0]
+    )
 
 
 def _unshifted(values: NDArray[np.floating[Any]], geometry: Geometry) -> NDArray[np.floating[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +39,8 @@ def sharpest(sinograms: Sinograms, search: tuple[float, float]) -> Vote | Absten
     if sinograms.angles.size < 12:
         return Abstention(NAME, "there are fewer than twelve views")
     if sinograms.arc < math.radians(60):
-        return Abstention(NAME, "the views cover less than 60 degrees")
-    few = Sinograms(sinograms.values[:_ROWS], sinograms.angles, sinograms.closed, sinograms.binning)
+        return Abstention(NAME, f"{sinograms.coverage}, less than 60")
+    few = replace(sinograms, values=sinograms.values[:_ROWS])
     coarse = few.binned(_COARSE).thinned(2 * _COARSE if few.closed else _COARSE)
     columns, scores, _ = score_curve(coarse, search, 1)
     width = float(coarse.binning)

@@ -23,12 +23,15 @@ class Sinograms:
     angles : (views,) in radians, ascending from 0, below 2 pi.
     closed : whether the views go all the way round.
     binning : number of detector columns that one of these columns holds.
+    scanned : angle in radians from the first view of the scan to its last, where these are not its own
+        views but rebinned from them, which takes the opening of the fan off.
     """
 
     values: NDArray[np.floating[Any]]
     angles: Array
     closed: bool
     binning: int = 1
+    scanned: float | None = None
 
     @classmethod
     def of(cls, values: NDArray[np.floating[Any]], angles: Array) -> Self:
@@ -76,6 +79,17 @@ class Sinograms:
         """Angle covered in radians, one step for each view; 2 pi where the views close the circle."""
         return 2 * math.pi if self.closed else float(self.angles[-1]) + self.step
 
+    @property
+    def coverage(self) -> str:
+        """What the views cover, in a clause, with the scan's own arc as `imagereg info` tells it."""
+        own = math.degrees(float(self.angles[-1]))
+        if self.scanned is None:
+            return f"the views cover {own:.4g} degrees"
+        return (
+            f"the views cover {math.degrees(self.scanned):.4g} degrees, {own:.4g} of which hold all rays of "
+            "a parallel beam"
+        )
+
     @cached_property
     def levelled(self) -> NDArray[np.floating[Any]]:
         """The values above a straight line between the two edges of each view, where air is."""
@@ -102,7 +116,7 @@ class Sinograms:
         kept = self.columns // factor * factor
         rows, views = self.values.shape[:2]
         values = self.values[..., :kept].reshape(rows, views, kept // factor, factor).mean(-1)
-        return Sinograms(values, self.angles, self.closed, self.binning * factor)
+        return replace(self, values=values, binning=self.binning * factor)
 
     def thinned(self, most: int) -> Sinograms:
         """The same with every n-th view, so that at most about `most` are left."""

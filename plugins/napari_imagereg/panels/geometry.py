@@ -152,14 +152,19 @@ class GeometryPanel(Panel):
         self._filling = False
 
     def show_estimate(self, estimate: Any) -> None:
-        """Show what the estimators voted, and take the result."""
+        """Show what the estimators voted, and take the result where a run would take it."""
         low, high = estimate.interval
         votes = ", ".join(f"{name} {vote:.2f}" for name, vote in estimate.votes.items())
-        warning = "" if estimate.agreed else "\n\N{WARNING SIGN} the estimators disagree: use the sweep"
+        measurement = self._session.measurement
+        geometry = None if measurement is None else measurement.geometry
+        objection = "" if geometry is None else estimate.objection(geometry)
+        warning = f"\n\N{WARNING SIGN} not taken, as {objection}: use the sweep" if objection else ""
         self._votes.setText(
             f"column {estimate.column:.2f}, between {low:.2f} and {high:.2f}\n{votes}{warning}"
         )
         self._votes.show()
+        if objection:
+            return
         self.centre.setValue(estimate.column)
         self._set_centre(self.centre.value())
 
