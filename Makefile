@@ -17,8 +17,8 @@ test: system setup  ## formatting, types and all tests
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal --ignore=tests/gui -m 'not slow and not alone'
 	$(BIN)/pytest -q -m 'alone and not slow'
 
-notebooks: $(DOCS)  ## run every tutorial, each in a kernel of its own, and refresh the notebooks
-	$(BIN)/python notebooks/execute.py
+notebooks: $(DOCS)  ## run every tutorial, each in a kernel of its own; REFRESH=1 writes the notebooks anew
+	$(BIN)/python notebooks/execute.py $(if $(REFRESH),--refresh)
 
 docs: $(DOCS)  ## the documentation as a site, in build/site; a warning is an error
 	$(BIN)/mkdocs build --strict

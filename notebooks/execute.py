@@ -1,7 +1,9 @@
-"""Run the tutorials and refresh their notebooks: `python notebooks/execute.py [NAME ...]`.
+"""Run the tutorials: `python notebooks/execute.py [--refresh] [NAME ...]`.
 
-The scripts are what people edit. Each runs in a kernel of its own, in an empty folder, and its notebook is
-written with small pictures and without times, so that a change of one tutorial changes one file.
+The scripts are what people edit. Each runs in a kernel of its own, in an empty folder; a cell that fails, and
+with it a figure that is not what the text claims, ends the run. With `--refresh` the notebooks are written
+anew, with small pictures and without times; without, nothing in the tree changes, for pictures and last
+digits are those of the processor that made them.
 """
 
 from __future__ import annotations
@@ -84,8 +86,8 @@ def _few_shades(encoded: str) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def main(names: list[str]) -> None:
-    """Run and write the tutorials, one line each."""
+def main(names: list[str], *, refresh: bool) -> None:
+    """Run the tutorials, one line each, and write them where that is asked for."""
     import jupytext
 
     chosen, total = tutorials(names), 0.0
@@ -96,12 +98,12 @@ def main(names: list[str]) -> None:
         notebook = quieted(execute(script))
         seconds = time.perf_counter() - began
         total += seconds
-        target = script.with_suffix(".ipynb")
-        jupytext.write(notebook, target, fmt="ipynb")
+        if refresh:
+            jupytext.write(notebook, script.with_suffix(".ipynb"), fmt="ipynb")
         late = f"   over {SECONDS} s" if seconds > SECONDS else ""
-        print(f"{script.stem:32} {seconds:6.1f} s {target.stat().st_size / 1000:6.0f} kB{late}", flush=True)
+        print(f"{script.stem:32} {seconds:6.1f} s{late}", flush=True)
     print(f"{'together':32} {total:6.1f} s")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([name for name in sys.argv[1:] if name != "--refresh"], refresh="--refresh" in sys.argv)

@@ -8,6 +8,7 @@ import typer
 
 import imagereg
 from imagereg.cli import calibrate, campaigns, choose, demo, inspect, make, run, train
+from imagereg.cli.method_help import MethodCommand
 
 app = typer.Typer(
     name="imagereg",
@@ -38,11 +39,11 @@ ANY_FLAG = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Lets `--strength 0.02` through: the flags of a method come from its declaration."""
 
 app.command("init")(make.init)
-app.command("check", context_settings=ANY_FLAG)(run.check)
-app.command("run", context_settings=ANY_FLAG)(run.run)
+app.command("check", cls=MethodCommand, context_settings=ANY_FLAG)(run.check)
+app.command("run", cls=MethodCommand, context_settings=ANY_FLAG)(run.run)
 app.command("batch")(campaigns.batch)
-app.command("sweep", context_settings=ANY_FLAG)(campaigns.sweep)
-app.command("choose", context_settings=ANY_FLAG)(choose.choose)
+app.command("sweep", cls=MethodCommand, context_settings=ANY_FLAG)(campaigns.sweep)
+app.command("choose", cls=MethodCommand, context_settings=ANY_FLAG)(choose.choose)
 app.command("learn")(choose.learn)
 app.command("calibrate")(calibrate.calibrate)
 app.command("train")(train.train)

@@ -60,12 +60,18 @@ def _parameter(name: str, field: Any, schema: dict[str, Any]) -> dict[str, Any]:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return {
         "name": name,
-        "default": field.default if not hasattr(field.default, "model_dump") else field.default.model_dump(),
+        "default": _default(field.default, auto="auto" in extra),
         "description": field.description or "",
         "unit": extra.get("unit", ""),
         "level": extra.get("level", "basic"),
         "bounds": _bounds(schema),
     }
+
+
+def _default(value: Any, *, auto: bool) -> Any:
+    if value is None and auto:
+        return "auto"
+    return value.model_dump() if hasattr(value, "model_dump") else value
 
 
 def _bounds(schema: dict[str, Any]) -> str:
@@ -76,7 +82,7 @@ def _bounds(schema: dict[str, Any]) -> str:
         low = option.get("minimum", option.get("exclusiveMinimum"))
         high = option.get("maximum", option.get("exclusiveMaximum"))
         if low is not None or high is not None:
-            left = "" if low is None else f"{low} {'<=' if 'minimum' in option else '<'} "
-            right = "" if high is None else f" {'<=' if 'maximum' in option else '<'} {high}"
+            left = "" if low is None else f"{low:g} {'<=' if 'minimum' in option else '<'} "
+            right = "" if high is None else f" {'<=' if 'maximum' in option else '<'} {high:g}"
             return f"{left}value{right}"
     return ""

@@ -115,6 +115,7 @@ def list_things(
 ) -> None:
     """List what there is, or the parameters of one method or step."""
     from imagereg.cli.cards import card_of, cards
+    from imagereg.cli.method_help import parameter_lines
 
     groups = ("methods", "steps", "readers", "phantoms", "samples")
     if what in groups:
@@ -133,16 +134,8 @@ def list_things(
     if json:
         typer.echo(encoder.dumps(card))
         return
-    typer.echo(f"{card['name']}: {card['title']}")
-    typer.echo(card["summary"])
-    for parameter in card["parameters"]:
-        bounds = f"  [{parameter['bounds']}]" if parameter["bounds"] else ""
-        level = "  (advanced)" if parameter["level"] == "advanced" else ""
-        unit = f" {parameter['unit']}" if parameter["unit"] else ""
-        typer.echo(f"  --{parameter['name']} {parameter['default']}{unit}{bounds}{level}")
-        typer.echo(f"      {parameter['description']}")
-    if card["reference"]:
-        typer.echo(card["reference"])
+    for line in parameter_lines(card):
+        typer.echo(line)
 
 
 def compare(

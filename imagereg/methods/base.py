@@ -22,14 +22,12 @@ class Needs:
     geometry : kinds of scan the method is for ('parallel', 'fan', 'cone'); empty for any physics.
     linear : A must be linear.
     noise : names of noise models the method is derived for; empty for any.
-    network : a trained network must be given.
     quantity : what the data may hold (see `Measurement.quantity`).
     """
 
     geometry: tuple[str, ...] = ()
     linear: bool = True
     noise: tuple[str, ...] = ()
-    network: bool = False
     quantity: tuple[str, ...] = ("line_integrals", "image")
 
 
@@ -51,6 +49,7 @@ class Method(Parameters):
         them again); a run takes as many rows at a time as that allows.
     pixelwise : a pixel's value does not depend on whether the grid holds the whole object.
     passes : projections (A or its adjoint) that one iteration takes, for time estimates.
+    direct : whether one formula gives the image, quick enough to follow every change of a form at once.
     """
 
     name: ClassVar[str]
@@ -62,6 +61,7 @@ class Method(Parameters):
     copies: ClassVar[tuple[float, float]] = (12.0, 20.0)
     pixelwise: ClassVar[bool] = False
     passes: ClassVar[float] = 2.0
+    direct: ClassVar[bool] = False
 
     @property
     def divisible(self) -> bool:

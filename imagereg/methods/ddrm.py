@@ -29,7 +29,7 @@ class DenoisingRestoration(LevelMethod):
         "B. Kawar, M. Elad, S. Ermon, J. Song, Denoising diffusion restoration models, NeurIPS (2022), "
         "arXiv:2201.11793"
     )
-    needs: ClassVar[Needs] = Needs(linear=True, network=True)
+    needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "eta"
 
     eta: float = parameter(0.85, "Randomness where there is no datum", ge=0, le=1)

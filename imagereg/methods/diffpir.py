@@ -29,7 +29,7 @@ class DiffusionRestoration(LevelMethod):
         "Y. Zhu, K. Zhang, J. Liang, J. Cao, B. Wen, R. Timofte, L. Van Gool, Denoising diffusion models for "
         "plug-and-play image restoration, CVPR workshops (2023), arXiv:2305.08995"
     )
-    needs: ClassVar[Needs] = Needs(linear=True, network=True)
+    needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
     passes: ClassVar[float] = 20.0
 

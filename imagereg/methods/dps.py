@@ -28,7 +28,7 @@ class DiffusionPosteriorSampling(DiffusionMethod):
         "H. Chung, J. Kim, M. Mccann, M. Klasky, J. Ye, Diffusion posterior sampling for general noisy "
         "inverse problems, ICLR (2023), arXiv:2209.14687; run by deepinv"
     )
-    needs: ClassVar[Needs] = Needs(linear=False, network=True)
+    needs: ClassVar[Needs] = Needs(linear=False)
     main: ClassVar[str] = "strength"
     copies: ClassVar[tuple[float, float]] = (8.0, 600.0)
 

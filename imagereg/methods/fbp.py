@@ -20,6 +20,7 @@ class FBP(Method):
 
     name: ClassVar[str] = "fbp"
     title: ClassVar[str] = "Filtered back-projection"
+    direct: ClassVar[bool] = True
     summary: ClassVar[str] = "fast, quantitative standard for many views and little noise"
     reference: ClassVar[str] = (
         "G. Ramachandran, A. Lakshminarayanan, Proc. Natl. Acad. Sci. 68 (1971) 2236, "

@@ -19,6 +19,7 @@ class FDK(Method):
 
     name: ClassVar[str] = "fdk"
     title: ClassVar[str] = "Feldkamp-Davis-Kress"
+    direct: ClassVar[bool] = True
     summary: ClassVar[str] = "fast standard for cone beams of moderate opening angle"
     reference: ClassVar[str] = (
         "L. Feldkamp, L. Davis, J. Kress, J. Opt. Soc. Am. A 1 (1984) 612, doi:10.1364/JOSAA.1.000612"

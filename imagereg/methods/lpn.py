@@ -58,7 +58,7 @@ class LearnedProximalNetwork(Method):
         "Z. Fang, S. Buchanan, J. Sulam, What's in a prior? Learned proximal networks for inverse problems, "
         "ICLR (2024), arXiv:2310.14344"
     )
-    needs: ClassVar[Needs] = Needs(linear=True, network=True)
+    needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
     copies: ClassVar[tuple[float, float]] = (3.0, 323.0)
 

@@ -42,7 +42,7 @@ class RedDiffusion(LevelMethod):
         "M. Mardani, J. Song, J. Kautz, A. Vahdat, A variational perspective on solving inverse problems "
         "with diffusion models, ICLR (2024), arXiv:2305.04391"
     )
-    needs: ClassVar[Needs] = Needs(linear=False, network=True)
+    needs: ClassVar[Needs] = Needs(linear=False)
     main: ClassVar[str] = "strength"
 
     strength: float = parameter(

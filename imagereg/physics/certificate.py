@@ -110,8 +110,39 @@ def operator_norm(physics: Any, like: torch.Tensor, *, iterations: int = 100, se
     return kept["value"]
 
 
+@dataclass(frozen=True, eq=False)
+class Transpose:
+    """A^T of a linear physics: `A.T(y)` is `A.A_adjoint(y)`, and `A.T.T` is A."""
+
+    physics: Any
+
+    def __call__(self, y: Data) -> Data:
+        """A^T y, in the shape of images."""
+        return self.physics.A_adjoint(y)
+
+    @property
+    def T(self) -> Any:
+        """The physics itself."""
+        return self.physics
+
+
 class Certified:
-    """Mixin of our own physics: they know an image that they take, so they can vouch for themselves."""
+    """Mixin of our own physics: they know an image that they take, so they can vouch for themselves.
+
+    `A(x)` is A x with the noise of the physics, where it has one, as in deepinv; `A.T(y)` is A^T y.
+    """
+
+    @property
+    def T(self) -> Transpose:
+        """The adjoint as an operator of its own.
+
+        Raises
+        ------
+        UsageError
+            When the physics is not linear.
+        """
+        _must_be_linear(self, "T")
+        return Transpose(self)
 
     def forward(self, x: torch.Tensor, **noise_parameters: Any) -> Data:
         """A noisy measurement: keywords go to the noise model alone, so that operators can refuse them."""

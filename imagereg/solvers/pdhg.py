@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -15,6 +16,38 @@ from imagereg.solvers.problem import Problem, Refusal, inner
 from imagereg.solvers.ramp import Ramp
 from imagereg.solvers.spectrum import largest_eigenvalue
 from imagereg.solvers.state import Memory
+
+
+class Iterate(NamedTuple):
+    """What one step hands to the next.
+
+    Attributes
+    ----------
+    x, Ax : the image, and A x.
+    u : dual variable of the data term, in the shape of the data.
+    v : dual variables of the priors.
+    gradient : A^T u + sum_i K_i^T v_i.
+    """
+
+    x: torch.Tensor
+    Ax: torch.Tensor
+    u: torch.Tensor
+    v: tuple[torch.Tensor, ...]
+    gradient: torch.Tensor
+
+    def towards(self, other: Iterate, rate: float) -> Iterate:
+        """self + rate (other - self)."""
+        v = tuple(torch.lerp(a, b, rate) for a, b in zip(self.v, other.v, strict=True))
+        x, Ax, u, gradient = (
+            torch.lerp(a, b, rate)
+            for a, b in (
+                (self.x, other.x),
+                (self.Ax, other.Ax),
+                (self.u, other.u),
+                (self.gradient, other.gradient),
+            )
+        )
+        return Iterate(x, Ax, u, v, gradient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +116,7 @@ class PDHG:
             "fit": u,
             "duals": duals,
             "back": back,
-            "relaxed": (image, forward, u, duals, back),
+            "relaxed": Iterate(image, forward, u, tuple(duals), back),
             **self.steps(problem, start),
         }
 
@@ -94,7 +127,10 @@ class PDHG:
         brings v into its new domain.
         """
         ended = {name: memory[name] for name in ("image", "forward", "fit", "duals", "back")}
-        return {**ended, "relaxed": tuple(ended.values()), **self.steps(problem, memory["image"])}
+        relaxed = Iterate(
+            *(memory[name] for name in ("image", "forward", "fit")), tuple(memory["duals"]), memory["back"]
+        )
+        return {**ended, "relaxed": relaxed, **self.steps(problem, memory["image"])}
 
     def steps(self, problem: Problem, start: torch.Tensor | None) -> Memory:
         """tau, s0 (`sigma`) and the s_i (`sigmas`), one number an item each, and the ramp filter."""
@@ -131,34 +167,36 @@ class PDHG:
         }
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
-        """One primal and one dual step, relaxed."""
-        x, ax, u, duals, back = memory["relaxed"]
-        image = problem.project(torch.addcmul(x, memory["tau"], back, value=-1))
+        """x+ = P(x - tau A^T u - ...), then u+ and v+ by proximal steps at 2 x+ - x; relaxed."""
+        old: Iterate = memory["relaxed"]
+        image = problem.project(torch.addcmul(old.x, memory["tau"], old.gradient, value=-1))
         forward = problem.physics.A(image)
-        ahead, seen = torch.lerp(x, image, 2.0), torch.lerp(ax, forward, 2.0)
-        sigma = align(memory["sigma"], u)
-        if memory["symbol"] is None:
-            fit = problem.fidelity.prox_conjugate(u + sigma * seen, sigma)
-        else:
-            ramp = Ramp(problem.fidelity.data, memory["symbol"], memory["root"])
-            fit = ramp.dual_step(u, seen, sigma)
-        new_duals = [
-            prior.dual_step(v, ahead, s)
-            for prior, v, s in zip(problem.priors, duals, memory["sigmas"], strict=True)
-        ]
-        new_back = problem.physics.A_adjoint(fit)
-        for prior, v in zip(problem.priors, new_duals, strict=True):
-            new_back = new_back + prior.operator.A_adjoint(v)
-        new = (image, forward, fit, new_duals, new_back)
+        extrapolated, Ax = torch.lerp(old.x, image, 2.0), torch.lerp(old.Ax, forward, 2.0)
+        u = self._data_step(problem, memory, old.u, Ax)
+        v = tuple(
+            prior.dual_step(before, extrapolated, sigma)
+            for prior, before, sigma in zip(problem.priors, old.v, memory["sigmas"], strict=True)
+        )
+        gradient = problem.physics.A_adjoint(u)
+        for prior, dual in zip(problem.priors, v, strict=True):
+            gradient = gradient + prior.operator.A_adjoint(dual)
+        new = Iterate(image, forward, u, v, gradient)
         return {
             **memory,
             "image": image,
             "forward": forward,
-            "fit": fit,
-            "duals": new_duals,
-            "back": new_back,
-            "relaxed": new if self.relaxation == 1 else self._relax(memory["relaxed"], new),
+            "fit": u,
+            "duals": list(v),
+            "back": gradient,
+            "relaxed": new if self.relaxation == 1 else old.towards(new, self.relaxation),
         }
+
+    def _data_step(self, problem: Problem, memory: Memory, u: torch.Tensor, Ax: torch.Tensor) -> torch.Tensor:
+        """prox_{sigma f*}(u + sigma A x), in the metric of the ramp filter where there is one."""
+        sigma = align(memory["sigma"], u)
+        if memory["symbol"] is None:
+            return problem.fidelity.prox_conjugate(u + sigma * Ax, sigma)
+        return Ramp(problem.fidelity.data, memory["symbol"], memory["root"]).dual_step(u, Ax, sigma)
 
     def gap(self, problem: Problem, memory: Memory) -> float | None:
         """(P - D) / (1 + |P|) at the state's image and dual variables, summed over the batch.
@@ -187,19 +225,6 @@ class PDHG:
             primal = primal + prior.fn(image).double()  # type: ignore[union-attr]
         total = float(summed(primal.sum()))
         return float(summed((primal - dual).sum())) / (1 + abs(total))
-
-    def _relax(self, old: tuple, new: tuple) -> tuple:
-        rate = self.relaxation
-        x, ax, u, duals, back = old
-        image, forward, fit, new_duals, new_back = new
-        mixed = [torch.lerp(a, b, rate) for a, b in zip(duals, new_duals, strict=True)]
-        return (
-            torch.lerp(x, image, rate),
-            torch.lerp(ax, forward, rate),
-            torch.lerp(u, fit, rate),
-            mixed,
-            torch.lerp(back, new_back, rate),
-        )
 
     def _largest(self, problem: Problem, parts: list[torch.Tensor], ramp: Ramp | None) -> torch.Tensor:
         """||part_0 A^T M A + sum part_i K_i^T K_i|| of each item, M the metric of u."""

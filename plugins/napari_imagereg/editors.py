@@ -190,13 +190,15 @@ class TextEditor(Editor):
         """What the text means: number, list, name; nothing for an empty line."""
         import yaml
 
+        from imagereg import yaml_text
+
         text = self._line.text().strip()
         if text == self._text(self._current):
             return self._current
         if not text:
             return None
         try:
-            return yaml.safe_load(text)
+            return yaml_text.load(text)
         except yaml.YAMLError:
             return text
 

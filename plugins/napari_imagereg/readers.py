@@ -52,8 +52,10 @@ def is_recipe(path: Path) -> bool:
     """Whether a YAML file is a recipe of imagereg and not somebody else's."""
     import yaml
 
+    from imagereg import yaml_text
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml_text.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False
     return isinstance(content, dict) and "input" in content and bool({"method", "preprocess"} & set(content))

@@ -33,6 +33,21 @@ def test_help_is_quick_and_loads_nothing_heavy(imagereg: Call) -> None:
     assert min(times) < 1.5  # 0.25 s on a quiet machine; torch alone would take 3
 
 
+@pytest.mark.parametrize("command", ["run", "check", "sweep", "choose"])
+def test_help_shows_the_flags_of_the_method_that_is_named(imagereg: Call, command: str) -> None:
+    from imagereg.methods.registry import methods
+
+    done = imagereg(command, "--method", "tv", "--help")
+    assert done.returncode == 0
+    for name, field in methods()["tv"].model_fields.items():
+        assert f"--{name} " in done.stdout
+        assert str(field.description) in done.stdout
+    assert "--isotropic" not in imagereg(command, "--help").stdout
+    wrong = imagereg(command, "--method", "tvv", "--help")
+    assert wrong.returncode == 2
+    assert "did you mean 'tv'" in wrong.stderr
+
+
 def test_run_from_raw_counts_leaves_everything_beside_the_image(
     imagereg: Call, scan: Path, tmp_path: Path
 ) -> None:

@@ -380,3 +380,11 @@ def test_deepinv_prox_and_noise_work_on_our_physics() -> None:
     torch.testing.assert_close(noisy(x, seed=4), noisy(x, seed=4), rtol=0, atol=0)
     with pytest.raises(UsageError, match="noise model"):
         identity(noise=0.1)
+
+
+@pytest.mark.parametrize("case", OURS, ids=str)
+def test_the_transpose_is_the_adjoint_and_its_transpose_the_operator(case: Case) -> None:
+    physics = case.make(torch.float64)
+    y = physics.A(torch.ones(1, *case.shape, dtype=torch.float64))
+    assert physics.T.T is physics
+    torch.testing.assert_close(physics.T(y), physics.A_adjoint(y), rtol=0, atol=0)

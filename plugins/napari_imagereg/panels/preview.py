@@ -7,12 +7,10 @@ from typing import Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QPushButton, QSpinBox, QWidget
 
+from imagereg.methods.registry import methods
 from napari_imagereg.panels.base import Panel, Words, note
 from napari_imagereg.plot import Plot
 from napari_imagereg.session import Session
-
-FAST = frozenset({"fbp", "fdk"})
-"""Methods that answer at once, so that a preview after every edit makes sense."""
 
 FIRST = ("loss", "score_loss", "objective", "residual", "gap")
 """Figures that are drawn before others, in this order."""
@@ -83,9 +81,10 @@ class PreviewPanel(Panel):
         self._say_row()
         self._slice.blockSignals(False)
         self.button.setEnabled(measurement is not None)
-        self._auto.setEnabled(self._session.method in FAST)
+        direct = methods()[self._session.method].direct
+        self._auto.setEnabled(direct)
         scan = measurement is not None and measurement.geometry is not None
-        self._region.setEnabled(measurement is not None and (not scan or self._session.method in FAST))
+        self._region.setEnabled(measurement is not None and (not scan or direct))
         if measurement is None:
             self._region.setChecked(False)
 
