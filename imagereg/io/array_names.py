@@ -37,6 +37,8 @@ PIXELS = {
     "pixel_size": "mm",
 }
 """Names that mean something, and the unit that they imply."""
+NUMBERS = ("source_origin", "source_detector", "tilt_axis", "geometry")
+TELLING = frozenset((*FLATS, *DARKS, *ANGLES, *PIXELS, *NUMBERS))
 
 
 def find(arrays: Mapping[str, Any], source: Source, dataset: str | None = None) -> Found:

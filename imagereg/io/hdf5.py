@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import InputError
+from imagereg.io import hdf5_storage as storage
 from imagereg.io.base import starts_with
 from imagereg.io.complaints import reading
 from imagereg.io.lazy import Box, LazyArray
@@ -30,6 +31,11 @@ class Hdf5Array(LazyArray):
     dtype: np.dtype[Any]
     reverse: bool = False
 
+    def absent(self) -> str:
+        """Chunks never written, and sources of a virtual dataset that are gone."""
+        with opened(self.path) as file:
+            return storage.absent(file[self.place])
+
     def _fetch(self, box: Box) -> NDArray[Any]:
         with opened(self.path) as file:
             try:
@@ -45,8 +51,15 @@ class Hdf5Array(LazyArray):
 
 
 def lazy(dataset: Any, *, reverse: bool = False) -> Hdf5Array:
-    """A dataset of an open file as an array that outlives it."""
+    """A dataset of an open file as an array that outlives it.
+
+    Raises
+    ------
+    InputError
+        When one of its chunks would decode to far more than is stored.
+    """
     shape = tuple(dataset.shape)
+    storage.afford(dataset)
     native = dataset.dtype.newbyteorder("=")
     return Hdf5Array(
         Path(dataset.file.filename), dataset.name, shape[::-1] if reverse else shape, native, reverse

@@ -55,9 +55,10 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with tifffile.TiffFile(path) as file:
             pages, _ = len(file.pages), file.series
-            if any("invalid page offset" in message for message in heard.messages):
+            broken = ("invalid page offset", "invalid circular reference", "raised TiffFileError")
+            if any(sign in message for message in heard.messages for sign in broken):
                 raise InputError(
-                    f"{path}: the file is cut short, only {pages} of its frames are left; copy it again."
+                    f"{path}: the file is cut short or damaged, {pages} of its frames are left; copy it again."
                 )
             yield file
     finally:

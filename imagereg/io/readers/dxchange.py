@@ -55,7 +55,7 @@ class DataExchange(Reader):
 
     def _find(self, path: Path, file: Any, group: Any, entry: str) -> Found:
         data = group["data"]
-        if data.ndim not in (2, 3) or 0 in data.shape:
+        if data.ndim not in (2, 3):
             raise InputError(f"{path}: {entry}/data of shape {data.shape} is no stack of projections.")
         found = Found(Source(path, self.name, f"{entry}/data"), lazy(data))
         axes = text_of(data.attrs.get("axes"))

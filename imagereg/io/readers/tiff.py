@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from imagereg.errors import InputError
 from imagereg.io.angles import angles_beside
 from imagereg.io.base import Reader, starts_with
+from imagereg.io.budget import afford, sensible, swollen
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.lazy import Box, LazyArray, RawArray
 from imagereg.io.lengths import in_mm
 from imagereg.io.tiff_folder import Folder, is_tiff_folder, opened
+from imagereg.io.tiff_pages import lost_pages
 from imagereg.measurement import Measurement, Source
 
 SUFFIXES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf")
@@ -109,6 +111,7 @@ class Tiff(Reader):
     def _file(self, path: Path) -> Found:
         with opened(path) as file:
             series = _main_series(file, path)
+            lost_pages(path, file)
             found = Found(Source(path, self.name), stored(path, series), tuple(series.axes))
             found.voxel = voxel_size(file)
             if len(file.series) > 1:
@@ -120,17 +123,27 @@ def stored(path: Path, series: Any) -> LazyArray:
     """A series as it lies in its file: mapped where it is one run of numbers, by pages otherwise."""
     shape = tuple(int(length) for length in series.shape)
     dtype = np.dtype(series.dtype)
+    sensible(path, "the image", shape, dtype)
     if series.dataoffset is not None and dtype.kind in "iuf":
         order = series.pages[0].parent.byteorder
         return RawArray(path, shape, dtype.newbyteorder(order), int(series.dataoffset))
     _complete(path, series)
+    packed = sum(series.keyframe.databytecounts)
+    afford(path, "a page", series.keyframe.nbytes, packed)
+    swollen(path, "a page", series.keyframe.nbytes, packed)
     page = math.prod(series.keyframe.shape)
     page_ndim = next(n for n in range(1, len(shape) + 1) if math.prod(shape[-n:]) >= page)
     return TiffPages(path, shape, dtype.newbyteorder("="), page_ndim)
 
 
 def _complete(path: Path, series: Any) -> None:
-    """Refuse a file whose last page points behind its end, before hours of work run into it."""
+    """Refuse a file whose last page points behind its end, or that lacks pages, before hours of work."""
+    gone = [number for number, page in enumerate(series.pages) if page is None]
+    if gone:
+        raise InputError(
+            f"{path}: {len(gone)} of its {len(series.pages)} frames are missing (the first is {gone[0]}), a "
+            "file that belongs to it is not there; copy all of them into one folder."
+        )
     size = path.stat().st_size
     last = series.pages[len(series.pages) - 1]
     if last is None or getattr(last, "parent", None) is None or Path(last.parent.filehandle.path) != path:
@@ -175,7 +188,8 @@ def _main_series(file: Any, path: Path) -> Any:
     if not file.series:
         raise InputError(f"{path}: the TIFF file has no image in it.")
     series = file.series[0]
-    if np.dtype(series.dtype).kind not in "iufb" or len(series.shape) < 2:
+    sensible(path, "the image", series.shape, np.dtype(series.dtype))
+    if len(series.shape) < 2:
         raise InputError(
             f"{path}: an image of type {series.dtype} and shape {series.shape} is not supported."
         )
