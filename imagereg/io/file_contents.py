@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -45,6 +45,7 @@ class Found:
     pixel, row_pixel : edges of a detector pixel in mm.
     source_origin, source_detector : distances in mm.
     centre : detector column of the rotation axis; the middle of the detector where not given.
+    detector_offset : displacement of the detector's middle from the central ray in mm, (columns, rows).
     voxel : edges of an image's pixel in mm by the letter of their axis.
     electrons : whether the line integrals are intensities of electrons.
     notes : one sentence a thing worth saying.
@@ -63,6 +64,7 @@ class Found:
     source_origin: float | None = None
     source_detector: float | None = None
     centre: float | None = None
+    detector_offset: tuple[float, float] | None = None
     quantity: Quantity | None = None
     voxel: Mapping[str, float] = field(default_factory=dict)
     electrons: bool = False
@@ -121,6 +123,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
     if row_pixel is not None and not math.isclose(row_pixel, values["pixel"], rel_tol=1e-6):
         values["row_pixel"] = row_pixel
     geometry = _beam(hints, found, values, notes)
+    if found.detector_offset is not None and geometry.kind == found.beam:
+        geometry = replace(geometry, detector_offset=found.detector_offset)
     centre = hints.get("centre", found.centre)
     if centre is not None:
         geometry = geometry.with_centre(_number("centre", centre))

@@ -16,7 +16,7 @@ from imagereg.io import hdf5_storage as storage
 from imagereg.io.base import starts_with
 from imagereg.io.complaints import reading
 from imagereg.io.lazy import Box, LazyArray
-from imagereg.io.lengths import in_mm, unit_in_mm
+from imagereg.io.lengths import in_mm, pixel_size, unit_in_mm
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -121,6 +121,15 @@ def number(group: Any, place: str) -> tuple[float, str] | None:
     except (TypeError, ValueError, IndexError):
         return None
     return (value, units(dataset)) if np.isfinite(value) else None
+
+
+def pixel(group: Any, *places: str) -> tuple[float | None, list[str]]:
+    """The first pixel size found at some places of a group, in mm, and what to say (see `pixel_size`)."""
+    for place in places:
+        found = number(group, place)
+        if found is not None and found[0] != 0:
+            return pixel_size(*found, place)
+    return None, []
 
 
 def length(group: Any, *places: str, default: str = "m") -> float | None:

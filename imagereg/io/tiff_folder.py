@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[Any]:
             broken = ("invalid page offset", "invalid circular reference", "raised TiffFileError")
             if any(sign in message for message in heard.messages for sign in broken):
                 raise InputError(
-                    f"{path}: the file is cut short or damaged, {pages} of its frames are left; copy it again."
+                    f"{path}: the file is cut short or damaged, {pages} of its frames are left; copy it."
                 )
             yield file
     finally:

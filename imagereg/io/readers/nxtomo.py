@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imagereg.errors import InputError, UsageError
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import SCAN_HINTS, Found, scan
-from imagereg.io.hdf5 import is_hdf5, lazy, length, number, opened, text_of, units
+from imagereg.io.hdf5 import is_hdf5, lazy, length, number, opened, pixel, text_of, units
 from imagereg.io.hdf5_storage import subgroups
 from imagereg.io.lazy import pick
 from imagereg.measurement import Measurement, Source
@@ -95,13 +95,14 @@ class NXtomo(Reader):
 
     def _lengths(self, entry: Any, found: Found) -> None:
         for axis, role in (("x", "pixel"), ("y", "row_pixel")):
-            size = length(
+            size, said = pixel(
                 entry,
                 f"sample/{axis}_pixel_size",
                 f"{_DETECTOR}/{axis}_magnified_pixel_size",
                 f"{_DETECTOR}/{axis}_pixel_size",
             )
             setattr(found, role, size)
+            found.notes.extend(said)
         distance = length(entry, f"{_DETECTOR}/distance", "sample/propagation_distance")
         source = length(entry, "instrument/source/distance")
         if distance is not None:
