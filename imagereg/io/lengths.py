@@ -91,8 +91,8 @@ def pixel_size(value: float, unit: str, place: str) -> tuple[float | None, list[
         size = value * _MM[word]
         if _SMALLEST <= size <= 1:
             return size, [
-                f"{place} = {value:.6g} has no unit: {word} assumed, {size:.6g} mm; give the hint pixel if it "
-                "is another."
+                f"{place} = {value:.6g} has no unit: {word} assumed, {size:.6g} mm; give the hint pixel if "
+                "it is another."
             ]
     return None, [f"{place} = {value:.6g} has no unit and is no pixel in any; give the hint pixel."]
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagereg.errors import InputError
+from imagereg.errors import InputError, UsageError
 from imagereg.io.angles import angles_beside
 from imagereg.io.base import Reader, starts_with
 from imagereg.io.budget import afford, sensible, swollen
@@ -71,17 +71,23 @@ class Tiff(Reader):
 
     def read(self, path: Path, hints: Mapping[str, Any]) -> Measurement:
         """The stack in a file, or the frames of a folder with its flats and darks."""
-        found = self._folder(path) if path.is_dir() else self._file(path)
+        folder = Folder.of(path) if path.is_dir() else None
+        found = self._file(path) if folder is None else self._folder(folder)
         frames = found.data.shape[0] if len(found.data.shape) == 3 else 1
         if "angles" not in hints:
             found.angles, found.angle_unit, said = angles_beside(path, frames)
             found.notes.extend([said] if said else [])
         is_scan = "angles" in hints or "geometry" in hints or found.angles is not None
+        if folder is not None:
+            spread = isinstance(hints.get("angles"), str) and "linspace" in hints["angles"]
+            folder.check(
+                is_scan=is_scan, numbered=not spread and (found.angles is not None or "angles" in hints)
+            )
         if not is_scan:
-            if found.flats is not None:
-                found.notes.append(
-                    "no angles are given, so the frames are taken as images and the flats and darks are left "
-                    "alone; give angles='linspace(0, 180, N)' or the like for a scan."
+            if folder is not None and folder.radiographs and hints.get("quantity") != "image":
+                raise UsageError(
+                    f"{path}: has {folder.radiographs} and no angles; give angles='linspace(0, 180, N)' or "
+                    "the like for a scan, or quantity='image' for pictures."
                 )
             return image(found, hints)
         if "S" in found.axes:
@@ -98,8 +104,8 @@ class Tiff(Reader):
             )
         return scan(found, hints)
 
-    def _folder(self, path: Path) -> Found:
-        folder = Folder.of(path)
+    def _folder(self, folder: Folder) -> Found:
+        path = folder.path
         alone = folder.files["projections"]
         found = self._file(alone[0]) if len(alone) == 1 else Found(Source(path, self.name), None)
         if len(alone) > 1:
