@@ -78,7 +78,8 @@ def read(path: str | Path, *, format: str | None = None, **hints: Any) -> Measur
         (detector column of the rotation axis), source_origin and source_detector (mm), flats and darks
         (arrays, files, folders), axes (the file's order: 'rows,views,columns' or 'ZYX'), dataset (place
         of the array in the file), entry (which of several scans), quantity ('counts', 'transmission',
-        'line_integrals', 'image'). Each format takes those that can mean something to it.
+        'line_integrals', 'image'), follow_links (true: values may lie
+        in files outside the file's own folder). Each format takes those that can mean something to it.
 
     Returns
     -------

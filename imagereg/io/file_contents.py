@@ -12,6 +12,7 @@ import numpy as np
 
 from imagereg.errors import InputError, UsageError, did_you_mean
 from imagereg.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
+from imagereg.io import links
 from imagereg.io.angles import angles_hint, in_radians, is_degrees
 from imagereg.io.axes import image_axes, scan_order
 from imagereg.io.budget import sensible
@@ -22,10 +23,10 @@ from imagereg.measurement import Measurement, Quantity, Source
 SCAN_HINTS = frozenset(
     {
         "angles", "angle_unit", "geometry", "pixel", "row_pixel", "centre", "source_origin",
-        "source_detector", "flats", "darks", "axes", "quantity",
+        "source_detector", "flats", "darks", "axes", "quantity", "follow_links",
     }
 )  # fmt: skip
-IMAGE_HINTS = frozenset({"axes", "pixel", "quantity"})
+IMAGE_HINTS = frozenset({"axes", "pixel", "quantity", "follow_links"})
 
 _BEAMS: dict[str, type[Geometry]] = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
 
@@ -94,6 +95,7 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
     UsageError
         When a hint does not fit.
     """
+    links.check(found.path, (found.data, found.flats, found.darks), hints, found.notes)
     _usable(found, is_scan=True)
     notes = list(found.notes)
     order = scan_order(hints.get("axes"), found.axes, len(found.data.shape))
@@ -143,6 +145,7 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
 
 def image(found: Found, hints: Mapping[str, Any]) -> Measurement:
     """The measurement that is an image or a stack of images; hints are axes, pixel and quantity."""
+    links.check(found.path, (found.data,), hints, found.notes)
     _usable(found, is_scan=False)
     notes = list(found.notes)
     data, axes = image_axes(found.data, hints.get("axes") or "".join(found.axes))

@@ -36,6 +36,11 @@ class Hdf5Array(LazyArray):
         with opened(self.path) as file:
             return storage.absent(file[self.place])
 
+    def further(self) -> tuple[Path, ...]:
+        """Files of external storage and of virtual sources."""
+        with opened(self.path) as file:
+            return storage.further(file[self.place])
+
     def _fetch(self, box: Box) -> NDArray[Any]:
         with opened(self.path) as file:
             try:

@@ -13,6 +13,7 @@ from imagereg.io import budget
 
 _NODES = 1_000_000
 _CHUNKS = 1 << 16
+_DEEP = 5
 
 
 def datasets(file: Any, scalars: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any]]:
@@ -52,6 +53,35 @@ def datasets(file: Any, scalars: frozenset[str] = frozenset()) -> Iterator[tuple
                 dataset = h5py.h5d.open(group, name)
                 if dataset.rank or place.rpartition("/")[2] in scalars:
                     yield place, h5py.Dataset(dataset)
+
+
+def reachable(file: Any, names: frozenset[str]) -> None:
+    """Refuse a file in which a link called one of `names` leads to nothing.
+
+    Raises
+    ------
+    InputError
+        Where there is one; the sentence names the file or place that it leads to.
+    """
+    waiting = deque([("", file, 0)])
+    while waiting:
+        prefix, group, depth = waiting.popleft()
+        for name in names & set(group):
+            link = group.get(name, getlink=True)
+            target = getattr(link, "filename", "") or getattr(link, "path", "")
+            if target and not _opens(group, name):
+                raise InputError(
+                    f"{file.filename}: {prefix}{name} leads to {target}, which is not there; copy it too."
+                )
+        if depth < _DEEP:
+            waiting.extend((f"{prefix}{name}/", child, depth + 1) for name, child in subgroups(group))
+
+
+def _opens(group: Any, name: str) -> bool:
+    try:
+        return group[name] is not None
+    except (KeyError, OSError):
+        return False
 
 
 def subgroups(group: Any) -> Iterator[tuple[str, Any]]:
@@ -109,6 +139,19 @@ def absent(dataset: Any) -> str:
     if count == 0:
         return "all"
     return f"{places - count} of {places} chunks{_first_gap(dataset, count)}"
+
+
+def further(dataset: Any) -> tuple[Path, ...]:
+    """Files that the values of a dataset are in by external storage or as virtual sources."""
+    folder = Path(dataset.file.filename).parent
+    plist = dataset.id.get_create_plist()
+    names = [
+        plist.get_external(number)[0].decode("utf-8", "replace")
+        for number in range(plist.get_external_count())
+    ]
+    if dataset.is_virtual:
+        names += [source.file_name for source in dataset.virtual_sources() if source.file_name != "."]
+    return tuple(dict.fromkeys(folder / name for name in names))
 
 
 def _first_gap(dataset: Any, count: int) -> str:

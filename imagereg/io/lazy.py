@@ -46,6 +46,11 @@ class LazyArray(ABC):
         base = getattr(self, "base", None)
         return base.absent() if isinstance(base, LazyArray) else ""
 
+    def further(self) -> tuple[Path, ...]:
+        """Files beside `path` that values come from, by references in it."""
+        base = getattr(self, "base", None)
+        return base.further() if isinstance(base, LazyArray) else ()
+
     @property
     def ndim(self) -> int:
         """Number of axes."""

@@ -238,6 +238,50 @@ def test_frames_in_a_file_that_was_left_behind(tmp_path: Path) -> None:
         ir.read(path)
 
 
+def linked(path: Path, kind: str, other: Path) -> None:
+    """A scan whose values are in `other` by one of HDF5's references."""
+    with h5py.File(other, "w") as file:
+        file["d"] = COUNTS
+    with h5py.File(path, "w") as file:
+        group = file.create_group("exchange")
+        if kind == "link":
+            group["data"] = h5py.ExternalLink(str(other), "d")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(COUNTS.shape, COUNTS.dtype)
+            layout[:] = h5py.VirtualSource(str(other), "d", COUNTS.shape)
+            group.create_virtual_dataset("data", layout)
+        else:
+            other.write_bytes(COUNTS.tobytes())
+            group.create_dataset(
+                "data", COUNTS.shape, COUNTS.dtype, external=[(str(other), 0, COUNTS.nbytes)]
+            )
+
+
+@pytest.mark.parametrize("kind", ["link", "virtual", "storage"])
+def test_values_outside_the_folder_of_a_file_are_taken_only_where_asked(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.h5"
+    linked(path, kind, tmp_path / "out.h5")
+    with pytest.raises(UsageError, match="outside its own folder; give follow_links=true"):
+        ir.read(path)
+    scan = ir.read(path, follow_links=True)
+    np.testing.assert_array_equal(np.asarray(scan.data), COUNTS)
+    assert any("further file out.h5 (SHA-256" in note for note in scan.notes)
+    path.unlink()
+    linked(path, kind, tmp_path / "in" / "near.h5")
+    assert any("near.h5" in note for note in ir.read(path).notes)
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        file["entry/definition"] = "NXtomo"
+        file["entry/instrument/detector/image_key"] = np.zeros(7, int)
+        file["entry/instrument/detector/data"] = h5py.ExternalLink("gone.h5", "d")
+        file["entry/other"] = COUNTS
+    with pytest.raises(InputError, match=r"detector/data leads to gone\.h5, which is not there"):
+        ir.read(tmp_path / "a.nxs")
+
+
 # ---------------------------------------------------------------------- lost pages
 @pytest.mark.parametrize(
     "kind",

@@ -17,6 +17,7 @@ from imagereg.io import axes as order
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import SCAN_HINTS, Found, scan
 from imagereg.io.hdf5 import contains, lazy, number, opened, pixel, text_of, units
+from imagereg.io.hdf5_storage import reachable
 from imagereg.measurement import Measurement, Source
 
 _INSTRUMENT = "measurement/instrument"
@@ -46,6 +47,7 @@ class DataExchange(Reader):
                 raise UsageError(
                     f"{path}: there is no entry {entry!r} with data; there are {', '.join(groups)}."
                 )
+            reachable(file, frozenset({"data", "data_white", "data_dark"}))
             found = self._find(path, file, file[entry], entry)
             if len(groups) > 1:
                 found.notes.append(

@@ -14,9 +14,11 @@ from imagereg.io import array_names
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.hdf5 import is_hdf5, lazy, opened, text_of, units
-from imagereg.io.hdf5_storage import datasets
+from imagereg.io.hdf5_storage import datasets, reachable
 from imagereg.io.lengths import in_mm
 from imagereg.measurement import Measurement, Source
+
+_LINKED = frozenset(("data", "image", "images", *array_names.PROJECTIONS, *array_names.SINOGRAMS))
 
 
 class Hdf5(Reader):
@@ -40,6 +42,8 @@ class Hdf5(Reader):
             signal = None if dataset else _default_signal(file)
             if signal is not None and not {"angles", "geometry"} & set(hints):
                 return image(_nexus_image(signal, source), hints)
+            if not dataset:
+                reachable(file, _LINKED)
             arrays = _arrays(file, dataset)
             if signal is not None:
                 dataset = signal.name

@@ -13,7 +13,7 @@ from imagereg.errors import InputError, UsageError
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import SCAN_HINTS, Found, scan
 from imagereg.io.hdf5 import is_hdf5, lazy, length, number, opened, pixel, text_of, units
-from imagereg.io.hdf5_storage import subgroups
+from imagereg.io.hdf5_storage import reachable, subgroups
 from imagereg.io.lazy import pick
 from imagereg.measurement import Measurement, Source
 
@@ -48,6 +48,7 @@ class NXtomo(Reader):
             entry = str(hints["entry"]).strip("/") if "entry" in hints else (known or [""])[0]
             if entry not in known:
                 raise UsageError(f"{path}: there is no NXtomo entry {entry!r}; there are {', '.join(known)}.")
+            reachable(file, frozenset({"data"}))
             found = self._find(path, file[entry], entry)
             if len(known) > 1 and "entry" not in hints:
                 found.notes.append(

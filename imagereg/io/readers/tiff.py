@@ -37,6 +37,13 @@ class TiffPages(LazyArray):
     dtype: np.dtype[Any]
     page_ndim: int
 
+    def further(self) -> tuple[Path, ...]:
+        """The other files of an OME-TIFF whose pages lie in several."""
+        with opened(self.path) as file:
+            pages = [page for page in file.series[0].pages if page is not None]
+            files = {Path(page.parent.filehandle.path) for page in pages}
+        return tuple(sorted(files - {self.path}))
+
     def _fetch(self, box: Box) -> NDArray[Any]:
         leading = self.shape[: self.ndim - self.page_ndim]
         inner = box[len(leading) :]
