@@ -15,8 +15,8 @@ from imagereg.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
 from imagereg.io import links
 from imagereg.io.angles import angles_hint, in_radians, is_degrees
 from imagereg.io.axes import image_axes, scan_order
-from imagereg.io.budget import sensible
-from imagereg.io.lazy import LazyArray, transpose
+from imagereg.io.complete import usable
+from imagereg.io.lazy import transpose
 from imagereg.io.lengths import length_hint
 from imagereg.measurement import Measurement, Quantity, Source
 
@@ -96,7 +96,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
         When a hint does not fit.
     """
     links.check(found.path, (found.data, found.flats, found.darks), hints, found.notes)
-    _usable(found, is_scan=True)
+    parts = {"data": found.data, "flats": found.flats, "darks": found.darks}
+    usable(found.source, parts, found.notes, is_scan=True)
     notes = list(found.notes)
     order = scan_order(hints.get("axes"), found.axes, len(found.data.shape))
     data = transpose(found.data, order)
@@ -146,7 +147,7 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
 def image(found: Found, hints: Mapping[str, Any]) -> Measurement:
     """The measurement that is an image or a stack of images; hints are axes, pixel and quantity."""
     links.check(found.path, (found.data,), hints, found.notes)
-    _usable(found, is_scan=False)
+    usable(found.source, {"data": found.data}, found.notes, is_scan=False)
     notes = list(found.notes)
     data, axes = image_axes(found.data, hints.get("axes") or "".join(found.axes))
     spatial = axes.replace("C", "")
@@ -176,28 +177,6 @@ def image(found: Found, hints: Mapping[str, Any]) -> Measurement:
         source=found.source,
         notes=tuple(notes),
     )
-
-
-def _usable(found: Found, *, is_scan: bool) -> None:
-    """Refuse data, flats and darks that are empty, no real numbers, or not all there."""
-    parts = {"data": found.data, "flats": found.flats, "darks": found.darks}
-    for name, array in parts.items():
-        if array is None:
-            continue
-        place = found.source.entry if name == "data" and found.source.entry else f"the array of {name}"
-        empty_place = name != "data" and 0 in array.shape
-        if not empty_place:
-            sensible(found.path, place, array.shape, array.dtype)
-        absent = array.absent() if isinstance(array, LazyArray) else ""
-        if absent and (is_scan or absent.startswith("all")):
-            raise InputError(
-                f"{found.path}: the values of {place} are not all there ({absent} missing), a constant would "
-                "stand for them; copy the file with all that belongs to it, or let the acquisition finish."
-            )
-        if absent:
-            found.notes.append(
-                f"the values of {place} are not all there ({absent} missing): a constant stands for them."
-            )
 
 
 def quantity_of(hints: Mapping[str, Any], found: Found, default: Quantity) -> Quantity:

@@ -47,6 +47,7 @@ class Hdf5(Reader):
             arrays = _arrays(file, dataset)
             if signal is not None:
                 dataset = signal.name
+            hints = array_names.with_arrays(arrays, source, hints)
             found = array_names.find(arrays, source, dataset)
         is_scan = bool(found.axes) or {"angles", "geometry"} & set(hints)
         return scan(found, hints) if is_scan else image(found, hints)

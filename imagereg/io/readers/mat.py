@@ -93,6 +93,7 @@ class Mat(Reader):
                 )
             return scan(found, hints)
         arrays = {name: value for name, value in variables.items() if not isinstance(value, dict)}
+        hints = array_names.with_arrays(arrays, source, hints)
         found = array_names.find(arrays, source, dataset)
         if found.axes or {"angles", "geometry"} & set(hints):
             return scan(found, hints)

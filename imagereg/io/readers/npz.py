@@ -41,7 +41,9 @@ class Npz(Reader):
         """The scan or image that the names of arrays tell of; `dataset` picks an array."""
         source = Source(path, self.name)
         if starts_with(path, b"PK"):
-            found = array_names.find(_members(path), source, hints.get("dataset"))
+            arrays = _members(path)
+            hints = array_names.with_arrays(arrays, source, hints)
+            found = array_names.find(arrays, source, hints.get("dataset"))
         else:
             if "dataset" in hints:
                 raise UsageError(f"{path}: an .npy file holds one array, so dataset=... says nothing.")
