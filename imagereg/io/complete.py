@@ -31,7 +31,7 @@ def usable(source: Source, parts: Mapping[str, Any], notes: list[str], *, is_sca
         if absent and (is_scan or absent.startswith("all")):
             raise InputError(
                 f"{source.path}: the values of {place} are not all there ({absent} missing), a constant "
-                "would stand for them; copy the file with all that belongs to it, or let the acquisition finish."
+                "would stand for them; copy the file with all that belongs to it, or let the scan finish."
             )
         if absent:
             notes.append(
