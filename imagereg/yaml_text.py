@@ -7,9 +7,49 @@ from typing import Any
 
 import yaml
 
+DEPTH = 30
+
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the numbers of YAML 1.2 in place of those of 1.1."""
+    """PyYAML's safe loader with the numbers of YAML 1.2 in place of those of 1.1.
+
+    It takes plain trees only: aliases, keys that are no text, a key that stands twice and more than 30 levels
+    are errors with their line.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """One value of the document, refused where it is no plain tree."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused(f"the alias *{event.anchor} is not taken; write the value out", event.start_mark)
+        if self.depth >= DEPTH:
+            raise _refused(f"it is nested more than {DEPTH} levels deep", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+        return node
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+            name = repr(key.value) if isinstance(key, yaml.ScalarNode) else "that is a list or a mapping"
+            raise _refused(f"the key {name} is no text; put it in quotes", key.start_mark)
+        if key.value in seen:
+            raise _refused(
+                f"the key {key.value!r} stands twice, first in line {seen[key.value]}; keep one",
+                key.start_mark,
+            )
+        seen[key.value] = key.start_mark.line + 1
+
+
+def _refused(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 Loader.yaml_implicit_resolvers = {
@@ -29,20 +69,30 @@ Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a value out as often as it stands, where PyYAML would write an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def load(text: str) -> Any:
     """The value of a YAML document.
 
     Raises
     ------
     yaml.YAMLError
-        When the text is not YAML.
+        When the text is not YAML, or no plain tree of values (see `Loader`).
     """
-    return yaml.load(text, Loader=Loader)
+    try:
+        return yaml.load(text, Loader=Loader)
+    except ValueError as error:  # a date such as 2026-02-31, a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from error
 
 
 def dump(values: Any) -> str:
-    """Plain values as YAML, keys in the order given."""
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    """Plain values as YAML, keys in the order given, nothing by alias (see `Loader`)."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def lines(text: str) -> dict[str, int]:

@@ -97,7 +97,12 @@ def angles_beside(path: Path, frames: int) -> tuple[Array | None, str | None, st
     """Angles in a text file that lies beside the data, their unit, and a sentence on where they were found.
 
     Looked for are the data's own name with .tlt, .rawtlt or .mdoc, then `angles.txt`, `angles.csv` and the
-    like in the folder. What does not hold one angle a frame is left alone.
+    like in the folder. What holds no angles, or those of another scan, is left alone.
+
+    Raises
+    ------
+    InputError
+        When there are a few angles more or fewer than frames: some are missing.
     """
     folder = path if path.is_dir() else path.parent
     stems = [] if path.is_dir() else [path.name, path.stem]
@@ -120,6 +125,11 @@ def angles_beside(path: Path, frames: int) -> tuple[Array | None, str | None, st
         if angles.size == frames:
             unit = "degrees" if candidate.suffix in (".tlt", ".rawtlt", ".mdoc") else None
             return angles, unit, f"angles were found in {candidate.name}."
+        if abs(angles.size - frames) <= max(2, frames // 10) and frames > 8:
+            raise InputError(
+                f"{path}: {candidate.name} holds {angles.size} angles for {frames} frames; copy what is "
+                "missing, or give the hint angles."
+            )
         ignored = ignored or (
             f"{candidate.name} holds {angles.size} numbers for {frames} frames and was left alone."
         )

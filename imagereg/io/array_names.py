@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,8 @@ PIXELS = {
     "pixel_size": "mm",
 }
 """Names that mean something, and the unit that they imply."""
+NUMBERS = ("source_origin", "source_detector", "tilt_axis", "geometry")
+TELLING = frozenset((*FLATS, *DARKS, *ANGLES, *PIXELS, *NUMBERS))
 
 
 def find(arrays: Mapping[str, Any], source: Source, dataset: str | None = None) -> Found:
@@ -63,13 +66,13 @@ def find(arrays: Mapping[str, Any], source: Source, dataset: str | None = None) 
     name = choose(arrays, source, dataset)
     data = arrays[name]
     found = Found(Source(source.path, source.format, name), data)
-    angles = next((key for key in ANGLES if _vector(arrays.get(key))), None)
-    short = name.rpartition("/")[2].lower()
+    angles = _angles_of(arrays)
+    short = plain(name)
     telling = short in (*SINOGRAMS, *PROJECTIONS, *TILTS)
     if not telling and (angles is None or arrays[angles].size not in data.shape):
         return found
     if angles is not None:
-        found.angles, found.angle_unit = np.asarray(arrays[angles]).ravel(), ANGLES[angles]
+        found.angles, found.angle_unit = np.asarray(arrays[angles]).ravel(), unit_of(angles)
     ndim = len(data.shape)
     if ndim == 3 and 1 in data.shape and short in SINOGRAMS:
         data = found.data = fix(data, data.shape.index(1))
@@ -106,6 +109,71 @@ def find(arrays: Mapping[str, Any], source: Source, dataset: str | None = None) 
     return found
 
 
+def with_arrays(arrays: Mapping[str, Any], source: Source, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The hints with arrays of the file in place of their names: angles, flats and darks as 'file:NAME'.
+
+    Raises
+    ------
+    UsageError
+        When there is no such array; the sentence names those that could be meant.
+    """
+    given = dict(hints)
+    for hint in ("angles", "flats", "darks"):
+        value = given.get(hint)
+        if not isinstance(value, str) or not value.startswith("file:"):
+            continue
+        name = value.removeprefix("file:").strip("/")
+        if not hasattr(arrays.get(name), "shape"):
+            likely = [
+                key for key, array in arrays.items() if (_vector if hint == "angles" else _numeric)(array)
+            ]
+            raise UsageError(
+                f"{source.path}: {hint}={value!r}: no such array{did_you_mean(name, likely[:20])}."
+            )
+        given[hint] = np.asarray(arrays[name])
+        if hint == "angles":
+            given[hint] = given[hint].ravel()
+            if "angle_unit" not in given and unit_of(name):
+                given["angle_unit"] = unit_of(name)
+    return given
+
+
+def plain(name: str) -> str:
+    """The name without its folder in small letters; 'sinogram' for sinoRD, sino_corrected and the like."""
+    short = name.rpartition("/")[2]
+    return "sinogram" if words(short)[:1] in (["sino"], ["sinogram"]) else short.lower()
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in small letters: 'anglesRad' has angles and rad."""
+    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+
+
+def unit_of(name: str) -> str | None:
+    """The unit that the name of angles implies: 'degrees' for theta_deg, 'radians' for anglesRad."""
+    short = name.rpartition("/")[2]
+    if short.lower() in ANGLES:
+        return ANGLES[short.lower()]
+    said = set(words(short))
+    if said & {"rad", "rads", "radian", "radians"}:
+        return "radians"
+    return "degrees" if said & {"deg", "degs", "degree", "degrees"} else None
+
+
+def _angles_of(arrays: Mapping[str, Any]) -> str | None:
+    """The array of angles: one of the known names, else the only vector with angle or theta in its name."""
+    known = next((key for key in ANGLES if _vector(arrays.get(key))), None)
+    if known is not None:
+        return known
+    named = {"angle", "angles", "theta", "thetas"}
+    likely = [
+        key for key, array in arrays.items() if named & set(words(key.rpartition("/")[2])) and _vector(array)
+    ]
+    # A dataset of a group may be listed by its short name, too.
+    short = {key.rpartition("/")[2]: key for key in likely}
+    return next(iter(short.values())) if len(short) == 1 else None
+
+
 def choose(arrays: Mapping[str, Any], source: Source, dataset: str | None) -> str:
     """The name of the array that holds the data."""
     candidates = [name for name, array in arrays.items() if _numeric(array)]
@@ -122,16 +190,16 @@ def choose(arrays: Mapping[str, Any], source: Source, dataset: str | None) -> st
         )
     if not candidates:
         raise InputError(f"{source.path}: holds no array of numbers with two or more axes.")
-    short = {name.rpartition("/")[2].lower(): name for name in reversed(candidates)}
+    short = {plain(name): name for name in reversed(candidates)}
     for telling in (*PROJECTIONS, *TILTS, *SINOGRAMS):
         if telling in short:
             return short[telling]
     candidates = [name for name in candidates if name.rpartition("/")[2].lower() not in (*FLATS, *DARKS)]
     if len(candidates) == 1:
         return candidates[0]
-    angles = next((arrays[key] for key in ANGLES if _vector(arrays.get(key))), None)
+    angles = _angles_of(arrays)
     if angles is not None:
-        fits = [name for name in candidates if angles.size in arrays[name].shape]
+        fits = [name for name in candidates if arrays[angles].size in arrays[name].shape]
         if len(fits) == 1:
             return fits[0]
     for telling in ("data", "image", "images", "volume"):

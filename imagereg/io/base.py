@@ -73,12 +73,13 @@ def read(path: str | Path, *, format: str | None = None, **hints: Any) -> Measur
     path : file or folder.
     format : name of a reader; found from the file where not given.
     hints : what the file does not say, or says wrongly:
-        angles (numbers, a text file, 'linspace(0, 180, N)'), angle_unit ('degrees', 'radians'),
-        geometry ('parallel', 'fan', 'cone'), pixel and row_pixel (mm, or text as '3.36 nm'), centre
-        (detector column of the rotation axis), source_origin and source_detector (mm), flats and darks
-        (arrays, files, folders), axes (the file's order: 'rows,views,columns' or 'ZYX'), dataset (place
-        of the array in the file), entry (which of several scans), quantity ('counts', 'transmission',
-        'line_integrals', 'image'). Each format takes those that can mean something to it.
+        angles (numbers, a text file, 'linspace(0, 180, N)', 'file:NAME' for an array of the file),
+        angle_unit ('degrees', 'radians'), geometry ('parallel', 'fan', 'cone'), pixel and row_pixel (mm, or
+        text as '3.36 nm'), centre (detector column of the rotation axis), source_origin and source_detector
+        (mm), flats and darks (arrays, files, folders), axes (the file's order: 'rows,views,columns' or
+        'ZYX'), dataset (place of the array in the file), entry (which of several scans), quantity
+        ('counts', 'transmission', 'line_integrals', 'image'), follow_links (true: values may lie in files
+        outside the file's own folder). Each format takes those that can mean something to it.
 
     Returns
     -------

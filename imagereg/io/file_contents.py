@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from imagereg.errors import InputError, UsageError, did_you_mean
 from imagereg.geometry import ConeBeam, FanBeam, Geometry, ParallelBeam
+from imagereg.io import links
 from imagereg.io.angles import angles_hint, in_radians, is_degrees
 from imagereg.io.axes import image_axes, scan_order
+from imagereg.io.complete import usable
 from imagereg.io.lazy import transpose
 from imagereg.io.lengths import length_hint
 from imagereg.measurement import Measurement, Quantity, Source
@@ -21,10 +23,10 @@ from imagereg.measurement import Measurement, Quantity, Source
 SCAN_HINTS = frozenset(
     {
         "angles", "angle_unit", "geometry", "pixel", "row_pixel", "centre", "source_origin",
-        "source_detector", "flats", "darks", "axes", "quantity",
+        "source_detector", "flats", "darks", "axes", "quantity", "follow_links",
     }
 )  # fmt: skip
-IMAGE_HINTS = frozenset({"axes", "pixel", "quantity"})
+IMAGE_HINTS = frozenset({"axes", "pixel", "quantity", "follow_links"})
 
 _BEAMS: dict[str, type[Geometry]] = {"parallel": ParallelBeam, "fan": FanBeam, "cone": ConeBeam}
 
@@ -44,6 +46,7 @@ class Found:
     pixel, row_pixel : edges of a detector pixel in mm.
     source_origin, source_detector : distances in mm.
     centre : detector column of the rotation axis; the middle of the detector where not given.
+    detector_offset : displacement of the detector's middle from the central ray in mm, (columns, rows).
     voxel : edges of an image's pixel in mm by the letter of their axis.
     electrons : whether the line integrals are intensities of electrons.
     notes : one sentence a thing worth saying.
@@ -62,6 +65,7 @@ class Found:
     source_origin: float | None = None
     source_detector: float | None = None
     centre: float | None = None
+    detector_offset: tuple[float, float] | None = None
     quantity: Quantity | None = None
     voxel: Mapping[str, float] = field(default_factory=dict)
     electrons: bool = False
@@ -91,6 +95,9 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
     UsageError
         When a hint does not fit.
     """
+    links.check(found.path, (found.data, found.flats, found.darks), hints, found.notes)
+    parts = {"data": found.data, "flats": found.flats, "darks": found.darks}
+    usable(found.source, parts, found.notes, is_scan=True)
     notes = list(found.notes)
     order = scan_order(hints.get("axes"), found.axes, len(found.data.shape))
     data = transpose(found.data, order)
@@ -119,6 +126,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
     if row_pixel is not None and not math.isclose(row_pixel, values["pixel"], rel_tol=1e-6):
         values["row_pixel"] = row_pixel
     geometry = _beam(hints, found, values, notes)
+    if found.detector_offset is not None and geometry.kind == found.beam:
+        geometry = replace(geometry, detector_offset=found.detector_offset)
     centre = hints.get("centre", found.centre)
     if centre is not None:
         geometry = geometry.with_centre(_number("centre", centre))
@@ -137,6 +146,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
 
 def image(found: Found, hints: Mapping[str, Any]) -> Measurement:
     """The measurement that is an image or a stack of images; hints are axes, pixel and quantity."""
+    links.check(found.path, (found.data,), hints, found.notes)
+    usable(found.source, {"data": found.data}, found.notes, is_scan=False)
     notes = list(found.notes)
     data, axes = image_axes(found.data, hints.get("axes") or "".join(found.axes))
     spatial = axes.replace("C", "")

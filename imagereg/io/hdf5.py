@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import InputError
+from imagereg.io import hdf5_storage as storage
 from imagereg.io.base import starts_with
 from imagereg.io.complaints import reading
 from imagereg.io.lazy import Box, LazyArray
-from imagereg.io.lengths import in_mm, unit_in_mm
+from imagereg.io.lengths import in_mm, pixel_size, unit_in_mm
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -29,6 +30,16 @@ class Hdf5Array(LazyArray):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     reverse: bool = False
+
+    def absent(self) -> str:
+        """Chunks never written, and sources of a virtual dataset that are gone."""
+        with opened(self.path) as file:
+            return storage.absent(file[self.place])
+
+    def further(self) -> tuple[Path, ...]:
+        """Files of external storage and of virtual sources."""
+        with opened(self.path) as file:
+            return storage.further(file[self.place])
 
     def _fetch(self, box: Box) -> NDArray[Any]:
         with opened(self.path) as file:
@@ -45,8 +56,15 @@ class Hdf5Array(LazyArray):
 
 
 def lazy(dataset: Any, *, reverse: bool = False) -> Hdf5Array:
-    """A dataset of an open file as an array that outlives it."""
+    """A dataset of an open file as an array that outlives it.
+
+    Raises
+    ------
+    InputError
+        When one of its chunks would decode to far more than is stored.
+    """
     shape = tuple(dataset.shape)
+    storage.afford(dataset)
     native = dataset.dtype.newbyteorder("=")
     return Hdf5Array(
         Path(dataset.file.filename), dataset.name, shape[::-1] if reverse else shape, native, reverse
@@ -108,6 +126,15 @@ def number(group: Any, place: str) -> tuple[float, str] | None:
     except (TypeError, ValueError, IndexError):
         return None
     return (value, units(dataset)) if np.isfinite(value) else None
+
+
+def pixel(group: Any, *places: str) -> tuple[float | None, list[str]]:
+    """The first pixel size found at some places of a group, in mm, and what to say (see `pixel_size`)."""
+    for place in places:
+        found = number(group, place)
+        if found is not None and found[0] != 0:
+            return pixel_size(*found, place)
+    return None, []
 
 
 def length(group: Any, *places: str, default: str = "m") -> float | None:

@@ -41,6 +41,16 @@ class LazyArray(ABC):
     def _fetch(self, box: Box) -> NDArray[Any]:
         """Read a box: one slice an axis, inside the array, with positive steps and at least one element."""
 
+    def absent(self) -> str:
+        """What of the values is not there and would be read as a fill value, in words; '' for nothing."""
+        base = getattr(self, "base", None)
+        return base.absent() if isinstance(base, LazyArray) else ""
+
+    def further(self) -> tuple[Path, ...]:
+        """Files beside `path` that values come from, by references in it."""
+        base = getattr(self, "base", None)
+        return base.further() if isinstance(base, LazyArray) else ()
+
     @property
     def ndim(self) -> int:
         """Number of axes."""
@@ -149,6 +159,10 @@ class RawArray(LazyArray):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", self.stored.newbyteorder("="))
+        if min(self.shape, default=0) < 0 or self.offset < 0:
+            raise InputError(
+                f"{self.path}: its header gives the impossible shape {self.shape}; copy it again."
+            )
         needed = self.offset + math.prod(self.shape) * self.stored.itemsize
         held = self.path.stat().st_size
         if held < needed:

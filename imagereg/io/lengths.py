@@ -42,6 +42,7 @@ _ALIASES = {
     "inch": "in",
     "inches": "in",
 }
+_SMALLEST, _WIDEST = 1e-6, 10.0
 _LONG = {"mm": "millimeter", "um": "micrometer", "nm": "nanometer", "m": "meter", "cm": "centimeter"}
 
 
@@ -60,6 +61,40 @@ def in_mm(value: float, unit: str | None, *, default: str = "mm") -> float | Non
     factor = unit_in_mm(unit) if unit else _MM[default]
     length = float(value) * factor if factor else math.nan
     return length if math.isfinite(length) and length > 0 else None
+
+
+def pixel_size(value: float, unit: str, place: str) -> tuple[float | None, list[str]]:
+    """A pixel's edge in mm out of a file, and what there is to say of it; one policy for all formats.
+
+    Parameters
+    ----------
+    value, unit : what the file says, the unit '' where it says none: then the first of metres, micrometres
+        and millimetres that makes a pixel between 1 nm and 1 mm is assumed.
+    place : where it was found, for sentences.
+    """
+    if not math.isfinite(value) or value == 0:
+        return None, []
+    value = abs(value)
+    if unit:
+        size = in_mm(value, unit)
+        if size is None:
+            return None, [
+                f"{place} = {value:.6g} {unit} is no length and was left alone; give the hint pixel."
+            ]
+        if _SMALLEST <= size <= _WIDEST:
+            return size, []
+        return size, [
+            f"{place} = {value:.6g} {unit} makes a pixel of {size:.6g} mm, which no detector has; give the "
+            "hint pixel if it is wrong."
+        ]
+    for word in ("m", "um", "mm"):
+        size = value * _MM[word]
+        if _SMALLEST <= size <= 1:
+            return size, [
+                f"{place} = {value:.6g} has no unit: {word} assumed, {size:.6g} mm; give the hint pixel if "
+                "it is another."
+            ]
+    return None, [f"{place} = {value:.6g} has no unit and is no pixel in any; give the hint pixel."]
 
 
 def length_hint(value: Any, name: str) -> float:

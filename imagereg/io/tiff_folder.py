@@ -14,15 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import InputError
+from imagereg.io import frame_names
 from imagereg.io.lazy import Box, LazyArray
 
 _SUFFIXES = (".tif", ".tiff")
-_ROLES = {
-    "flats": re.compile(
-        r"^(flats?|ff|ob|open[ _-]?beam|white|bright|ref(erence)?|gain|i0)(?![a-z])", re.IGNORECASE
-    ),
-    "darks": re.compile(r"^(darks?|df|dc|di|dark[ _-]?(field|current)|bias|offset)(?![a-z])", re.IGNORECASE),
-}
+_RADIOGRAPHS = re.compile(r"^(proj|radio)", re.IGNORECASE)
 _SAMPLES = re.compile(r"^(proj|tomo|sample|radio|data|scan|images?|frames?|raw|recon|slices?)", re.IGNORECASE)
 
 
@@ -55,9 +51,10 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with tifffile.TiffFile(path) as file:
             pages, _ = len(file.pages), file.series
-            if any("invalid page offset" in message for message in heard.messages):
+            broken = ("invalid page offset", "invalid circular reference", "raised TiffFileError")
+            if any(sign in message for message in heard.messages for sign in broken):
                 raise InputError(
-                    f"{path}: the file is cut short, only {pages} of its frames are left; copy it again."
+                    f"{path}: the file is cut short or damaged, {pages} of its frames are left; copy it."
                 )
             yield file
     finally:
@@ -93,9 +90,9 @@ class FileFrames(LazyArray):
 class Folder:
     """The TIFF files of a folder by role, in natural order.
 
-    Flats and darks are files whose names begin with flat, ff, ob, white, ... or dark, df, dc, ..., or lie in
-    sub-folders of such names; projections are the other files of the folder, or of its one other
-    sub-folder.
+    Flats and darks are files with flat, ff, ob, white, ... or dark, df, di, ... in their names (see
+    `frame_names`), or in sub-folders of such names; projections are the other files of the
+    folder, or of its one other sub-folder.
     """
 
     path: Path
@@ -111,15 +108,14 @@ class Folder:
         InputError
             When there are no projections, or several sub-folders that could hold them.
         """
-        files: dict[str, list[Path]] = {"projections": [], "flats": [], "darks": []}
+        files: dict[str, list[Path]] = {"projections": [], "flats": [], "darks": [], "others": []}
         notes: list[str] = []
-        for file in tiffs(path):
-            files[_role(file.name) or "projections"].append(file)
+        _sort(tiffs(path), files)
         others = []
         for folder in natural(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")):
-            role = _role(folder.name)
-            if role:
-                files[role].extend(tiffs(folder))
+            meant = frame_names.role(folder.name)
+            if meant:
+                files[meant].extend(tiffs(folder))
             elif tiffs(folder):
                 others.append(folder)
         if not files["projections"]:
@@ -128,8 +124,9 @@ class Folder:
                 names = ", ".join(folder.name for folder in likely)
                 raise InputError(f"{path}: several sub-folders hold TIFF files ({names}); name one of them.")
             for folder in likely:
-                for file in tiffs(folder):
-                    files[_role(file.name) or "projections"].append(file)
+                _sort(tiffs(folder), files)
+                for inner in natural(p for p in folder.iterdir() if p.is_dir()):
+                    files[frame_names.role(inner.name) or "others"].extend(tiffs(inner))
                 notes.append(f"projections were found in the sub-folder {folder.name}.")
         if not files["projections"]:
             raise InputError(f"{path}: there is no TIFF file in it that could be a projection or an image.")
@@ -139,6 +136,43 @@ class Folder:
                     f"{len(files[role])} {role} were found by their names ({files[role][0].name}, ...)."
                 )
         return cls(path, {role: tuple(found) for role, found in files.items()}, notes)
+
+    @property
+    def radiographs(self) -> str:
+        """What says that the frames are of a scan, in words; '' where nothing does."""
+        if self.files["flats"] or self.files["darks"]:
+            return "flats or darks"
+        frames = self.files["projections"]
+        named = len(frames) >= 8 and all(_RADIOGRAPHS.match(file.name) for file in frames)
+        return "frames that are called projections" if named else ""
+
+    def check(self, *, is_scan: bool, numbered: bool) -> None:
+        """Refuse projections of several names in one scan, and a numbering with gaps.
+
+        Parameters
+        ----------
+        is_scan : whether the frames are views.
+        numbered : whether each frame has an angle of its own, so that a gap may be meant.
+
+        Raises
+        ------
+        InputError
+            Where one of them is so.
+        """
+        frames = self.files["projections"]
+        names = frame_names.series(frames)
+        if is_scan and len(names) > 1:
+            listed = ", ".join(f"{name} ({count})" for name, count in names.most_common(4))
+            raise InputError(
+                f"{self.path}: the projections are of several names, {listed}; move those of one scan into a "
+                "folder of their own."
+            )
+        gone = frame_names.missing(frames)
+        if gone and not (is_scan and numbered):
+            raise InputError(
+                f"{self.path}: {len(gone)} frames are missing in the numbering ({', '.join(gone[:3])}, "
+                "...); copy them, or give the hint angles with one angle for each frame that is there."
+            )
 
     def stack(self, role: str) -> Any:
         """The frames of a role, lazy where each file is one frame; None where there are none.
@@ -183,6 +217,12 @@ class Folder:
                 )
 
 
+def _sort(found: Sequence[Path], files: dict[str, list[Path]]) -> None:
+    """Put files to those of their role."""
+    for file, meant in zip(found, frame_names.roles([file.name for file in found]), strict=True):
+        files[meant or "projections"].append(file)
+
+
 def is_tiff_folder(path: Path) -> bool:
     """True for a folder that has TIFF files in it or in a folder of it."""
     try:
@@ -208,7 +248,3 @@ def natural(paths: Any) -> list[Path]:
         return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part]
 
     return sorted(paths, key=key)
-
-
-def _role(name: str) -> str | None:
-    return next((role for role, pattern in _ROLES.items() if pattern.match(name)), None)

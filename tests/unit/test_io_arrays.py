@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import h5py
 import mrcfile
 import numpy as np
 import pydicom
@@ -13,6 +14,7 @@ import pytest
 import zarr
 from PIL import Image
 from pydicom.data import get_testdata_file
+from scipy.io import savemat
 
 import imagereg as ir
 from imagereg.errors import InputError, UsageError
@@ -66,6 +68,34 @@ def test_tilt_series_has_its_axis_along_the_last_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ir.read(path, axes="views,rows,columns").data, series)
     np.savez(path, tilt_series=series, angles_deg=np.linspace(-70, 70, 6), tilt_axis="middle axis")
     np.testing.assert_array_equal(ir.read(path).data, series)
+
+
+@pytest.mark.parametrize("kind", ["npz", "mat", "h5"])
+def test_arrays_of_other_names(tmp_path: Path, kind: str) -> None:
+    """Names in the manner of laboratories are understood, and a hint can name an array of the file."""
+    path = tmp_path / f"a.{kind}"
+    data, angles = np.zeros((126, 36)) + VALUES[0, 0, 0], np.linspace(0, 3.1, 126)
+
+    def save(**arrays: Any) -> None:
+        if kind == "npz":
+            np.savez(path, **arrays)
+        elif kind == "mat":
+            savemat(path, arrays)
+        else:
+            with h5py.File(path, "w") as file:
+                for name, array in arrays.items():
+                    file[f"group/{name}"] = array
+
+    save(sinoRD=data, anglesRad=angles)
+    scan = ir.read(path)
+    np.testing.assert_allclose(scan.geometry.angles, angles)
+    assert (scan.geometry.views, scan.geometry.columns) == (126, 36)
+    save(sinoRD=data, turn=np.rad2deg(angles), other=angles)
+    place = "group/" if kind == "h5" else ""
+    scan = ir.read(path, angles=f"file:{place}turn", angle_unit="degrees")
+    np.testing.assert_allclose(scan.geometry.angles, angles)
+    with pytest.raises(UsageError, match=r"no such array.*turn"):
+        ir.read(path, angles=f"file:{place}turns")
 
 
 def test_npz_with_views_on_another_axis(tmp_path: Path) -> None:

@@ -194,6 +194,26 @@ def test_nxtomo_cone_and_magnified_pixels(nexus: Path) -> None:
     assert ir.read(nexus).geometry.pixel == pytest.approx(0.65e-3)
 
 
+@pytest.mark.parametrize(
+    ("value", "unit", "pixel", "words"),
+    [
+        (15.0, "", 15e-3, "15 has no unit: um assumed"),
+        (6.5e-6, "", 6.5e-3, "no unit: m assumed"),
+        (0.5e-3, "", 0.5, "no unit: m assumed"),
+        (15.0, "m", 15000.0, "which no detector has"),
+        (1.0, "pixel", 1.0, "is no length"),
+        (5e7, "", 1.0, "is no pixel in any"),
+    ],
+)
+def test_pixels_of_no_or_of_no_likely_unit_are_said(
+    nexus: Path, value: float, unit: str, pixel: float, words: str
+) -> None:
+    alter(nexus, "entry/instrument/detector/x_pixel_size", value, **({"units": unit} if unit else {}))
+    scan = ir.read(nexus)
+    assert scan.geometry.pixel == pytest.approx(pixel)
+    assert words in " ".join(scan.notes)
+
+
 def test_nxtomo_of_several_entries(nexus: Path) -> None:
     with h5py.File(nexus, "a") as file:
         file.copy("entry", file, "second")

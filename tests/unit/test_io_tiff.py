@@ -109,7 +109,9 @@ def test_folder_in_natural_order(tmp_path: Path) -> None:
         "b9",
         "b10",
     ]
-    assert ir.read(folder).quantity == "image"
+    with pytest.raises(UsageError, match="called projections and no angles"):
+        ir.read(folder)
+    assert ir.read(folder, quantity="image").quantity == "image"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,9 @@ def test_flats_and_darks_by_name(tmp_path: Path, flats: str, darks: str, nested:
     np.testing.assert_array_equal(scan.flats[...], FRAMES[:2])
     np.testing.assert_array_equal(scan.darks[...], FRAMES[2:5])
     assert "2 flats were found" in " ".join(scan.notes)
-    assert any("no angles are given" in note for note in ir.read(folder).notes)
+    with pytest.raises(UsageError, match="flats or darks and no angles"):
+        ir.read(folder)
+    assert ir.read(folder, quantity="image").axes == "ZYX"
 
 
 def test_angles_beside_make_a_scan(tmp_path: Path) -> None:
@@ -140,8 +144,11 @@ def test_angles_beside_make_a_scan(tmp_path: Path) -> None:
     scan = ir.read(folder)
     np.testing.assert_allclose(np.rad2deg(scan.geometry.angles), 15.0 * np.arange(12))
     assert "angles were found in angles.txt." in scan.notes
+    (folder / "angles.txt").write_text("\n".join(str(15.0 * n) for n in range(13)))
+    with pytest.raises(InputError, match="13 angles for 12 frames"):
+        ir.read(folder)
     (folder / "angles.txt").write_text("1\n2\n")
-    image = ir.read(folder)
+    image = ir.read(folder, quantity="image")
     assert image.quantity == "image"
     assert "2 numbers for 12 frames" in image.notes[0]
 
@@ -176,7 +183,7 @@ def test_what_is_wrong_with_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"proj_3\.tif: the file is empty"):
         ir.read(empty)
     broken = folder_of(tmp_path / "broken")
-    data = ir.read(broken).data
+    data = ir.read(broken, quantity="image").data
     (broken / "proj_3.tif").write_bytes((broken / "proj_4.tif").read_bytes()[:150])
     with pytest.raises(InputError, match="broken"):
         data[3]
@@ -201,3 +208,50 @@ def test_pages_of_different_sizes(tmp_path: Path) -> None:
         file.write(FRAMES[1, :2])
     with pytest.raises(InputError, match="different sizes"):
         ir.read(path)
+
+
+@pytest.mark.parametrize(
+    ("projections", "flats", "darks"),
+    [
+        ("bone_{:04d}.tif", "ref{:04d}_0000.tif", "darkend{:04d}.tif"),
+        ("S1_HR_{:03d}.tif", "S1_HR_FlatAfter_{:03d}.tif", "S1_HR_dark_{:03d}.tif"),
+        ("20210301_tooth_{}.tif", "20210301_tooth_io_{}.tif", "20210301_tooth_di_{}.tif"),
+        ("diref_x_{}.tif", "diref_x_ob_{}.tif", "diref_x_DF_{}.tif"),
+        ("my_ref_sample_{}.tif", "my_ref_sample_open_{}.tif", "my_ref_sample_darks_{}.tif"),
+    ],
+)
+def test_roles_anywhere_in_names(tmp_path: Path, projections: str, flats: str, darks: str) -> None:
+    folder = folder_of(tmp_path / "scan", name=projections)
+    folder_of(folder, FRAMES[:2], flats)
+    folder_of(folder, FRAMES[2:5], darks)
+    scan = ir.read(folder, angles="linspace(0,180,N)")
+    np.testing.assert_array_equal(scan.data[...], FRAMES)
+    np.testing.assert_array_equal(scan.flats[...], FRAMES[:2])
+    np.testing.assert_array_equal(scan.darks[...], FRAMES[2:5])
+
+
+def test_roles_in_folders_of_a_folder(tmp_path: Path) -> None:
+    folder_of(tmp_path / "scan" / "raw", name="x_{}.tif")
+    folder_of(tmp_path / "scan" / "raw" / "Flat_After", FRAMES[:2], "x_{}.tif")
+    scan = ir.read(tmp_path / "scan", angles="linspace(0,180,N)")
+    assert (scan.data.shape, scan.flats.shape) == (FRAMES.shape, FRAMES[:2].shape)
+
+
+def test_a_frame_missing_in_the_numbering_is_no_shorter_scan(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "scan")
+    (folder / "proj_7.tif").unlink()
+    for hints in ({}, {"quantity": "image"}, {"angles": "linspace(0,180,N)"}):
+        with pytest.raises(InputError, match=r"1 frames are missing in the numbering \(proj_7"):
+            ir.read(folder, **hints)
+    angles = [15.0 * n for n in range(12) if n != 7]
+    assert ir.read(folder, angles=angles).data.shape[0] == 11
+    pictures = folder_of(tmp_path / "pictures", name="p{0}{0}.tif")
+    assert ir.read(pictures).data.shape[0] == 12
+
+
+def test_two_series_in_one_folder_are_no_scan(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "scan", name="a_{}.tif")
+    folder_of(folder, FRAMES[:4], "b_{}.tif")
+    with pytest.raises(InputError, match=r"several names, a_# \(12\), b_# \(4\)"):
+        ir.read(folder, angles="linspace(0,180,N)")
+    assert ir.read(folder).data.shape[0] == 16

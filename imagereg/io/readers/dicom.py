@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from imagereg.errors import InputError, UsageError
 from imagereg.io.base import Reader, starts_with
+from imagereg.io.budget import afford, sensible
 from imagereg.io.complaints import reading
 from imagereg.io.file_contents import IMAGE_HINTS, Found, image
 from imagereg.io.lazy import Box, LazyArray
@@ -89,6 +90,11 @@ class Dicom(Reader):
             raise InputError(f"{path}: colour DICOM images are no measurement; save them as grey values.")
         rows, columns = sizes.pop()
         frames = int(getattr(first, "NumberOfFrames", 1) or 1) if len(headers) == 1 else len(headers)
+        pixel = np.dtype(f"u{max(int(getattr(first, 'BitsAllocated', 16)) // 8, 1)}")
+        sensible(path, "the series", (frames, rows, columns), pixel)
+        if len(headers) == 1:
+            decoded = frames * rows * columns * pixel.itemsize
+            afford(path, "the pixels", decoded, headers[0][0].stat().st_size)
         data: Any = DicomSlices(
             path,
             tuple(file for file, _ in headers),

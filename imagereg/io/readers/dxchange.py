@@ -16,7 +16,8 @@ from imagereg.errors import InputError, UsageError
 from imagereg.io import axes as order
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import SCAN_HINTS, Found, scan
-from imagereg.io.hdf5 import contains, lazy, length, number, opened, text_of, units
+from imagereg.io.hdf5 import contains, lazy, number, opened, pixel, text_of, units
+from imagereg.io.hdf5_storage import reachable
 from imagereg.measurement import Measurement, Source
 
 _INSTRUMENT = "measurement/instrument"
@@ -46,6 +47,7 @@ class DataExchange(Reader):
                 raise UsageError(
                     f"{path}: there is no entry {entry!r} with data; there are {', '.join(groups)}."
                 )
+            reachable(file, frozenset({"data", "data_white", "data_dark"}))
             found = self._find(path, file, file[entry], entry)
             if len(groups) > 1:
                 found.notes.append(
@@ -55,7 +57,7 @@ class DataExchange(Reader):
 
     def _find(self, path: Path, file: Any, group: Any, entry: str) -> Found:
         data = group["data"]
-        if data.ndim not in (2, 3) or 0 in data.shape:
+        if data.ndim not in (2, 3):
             raise InputError(f"{path}: {entry}/data of shape {data.shape} is no stack of projections.")
         found = Found(Source(path, self.name, f"{entry}/data"), lazy(data))
         axes = text_of(data.attrs.get("axes"))
@@ -82,21 +84,12 @@ class DataExchange(Reader):
 
 def _pixel(file: Any) -> tuple[float | None, list[str]]:
     """Size of a pixel in the sample's plane in mm: measured, or the detector's over the magnification."""
-    for place in (f"{_OBJECTIVE}/resolution", f"{_DETECTOR}/actual_pixel_size_x"):
-        found = number(file, place)
-        if found is None or found[0] <= 0:
-            continue
-        # The schema's own unit is the metre, but the APS writes micrometres and leaves the unit out.
-        default = "m" if found[0] < 1e-3 else "um"
-        size = length(file, place, default=default)
-        said = [] if found[1] else [f"{place} = {found[0]:.6g} has no unit: {default} assumed."]
+    size, said = pixel(file, f"{_OBJECTIVE}/resolution", f"{_DETECTOR}/actual_pixel_size_x")
+    if size is not None:
         return size, said
-    found = number(file, f"{_DETECTOR}/pixel_size_x") or number(file, f"{_DETECTOR}/pixel_size")
-    if found is None or found[0] <= 0:
-        return None, []
-    default = "m" if found[0] < 1e-3 else "um"
-    size = length(file, f"{_DETECTOR}/pixel_size_x", f"{_DETECTOR}/pixel_size", default=default)
-    said = [] if found[1] else [f"the detector's pixel size {found[0]:.6g} has no unit: {default} assumed."]
+    # The schema's own unit is the metre, but the APS writes micrometres and leaves the unit out.
+    size, more = pixel(file, f"{_DETECTOR}/pixel_size_x", f"{_DETECTOR}/pixel_size")
+    said = [*said, *more]
     binning = number(file, f"{_DETECTOR}/binning_x")
     if size is not None and binning is not None and binning[0] > 1:
         size *= binning[0]

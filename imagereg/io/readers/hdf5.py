@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +14,11 @@ from imagereg.io import array_names
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.hdf5 import is_hdf5, lazy, opened, text_of, units
+from imagereg.io.hdf5_storage import datasets, reachable
 from imagereg.io.lengths import in_mm
 from imagereg.measurement import Measurement, Source
+
+_LINKED = frozenset(("data", "image", "images", *array_names.PROJECTIONS, *array_names.SINOGRAMS))
 
 
 class Hdf5(Reader):
@@ -38,9 +42,12 @@ class Hdf5(Reader):
             signal = None if dataset else _default_signal(file)
             if signal is not None and not {"angles", "geometry"} & set(hints):
                 return image(_nexus_image(signal, source), hints)
+            if not dataset:
+                reachable(file, _LINKED)
             arrays = _arrays(file, dataset)
             if signal is not None:
                 dataset = signal.name
+            hints = array_names.with_arrays(arrays, source, hints)
             found = array_names.find(arrays, source, dataset)
         is_scan = bool(found.axes) or {"angles", "geometry"} & set(hints)
         return scan(found, hints) if is_scan else image(found, hints)
@@ -48,22 +55,18 @@ class Hdf5(Reader):
 
 def _arrays(file: Any, dataset: Any) -> dict[str, Any]:
     """Every dataset by its place; those beside the wanted one, or with a name of their own, by it too."""
-    import h5py
-
     places: dict[str, Any] = {}
-
-    def visit(place: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            small = node.size is not None and node.size <= 1 << 16 and node.dtype.kind in "iufbSO"
-            places[place] = node[()] if small and node.ndim < 2 else lazy(node)
-
-    file.visititems(visit)
-    shorts = [place.rpartition("/")[2] for place in places]
+    for place, node in datasets(file, array_names.TELLING):
+        if node.ndim >= 2:
+            places[place] = lazy(node)
+        elif node.size is not None and node.size <= 1 << 16 and node.dtype.kind in "iufbSO":
+            places[place] = node[()]
+    shorts = Counter(place.rpartition("/")[2] for place in places)
     beside = {}
     for place, array in places.items():
         folder, _, short = place.rpartition("/")
         near = dataset is not None and folder == str(dataset).strip("/").rpartition("/")[0]
-        if short != place and (near or shorts.count(short) == 1) and getattr(array, "ndim", 0) < 2:
+        if short != place and (near or shorts[short] == 1) and getattr(array, "ndim", 0) < 2:
             beside[short] = array
     if dataset is not None and str(dataset).lstrip("/") not in places:
         known = [place for place, array in places.items() if getattr(array, "ndim", 0) >= 2]

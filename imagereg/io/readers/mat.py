@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imagereg.errors import InputError, UsageError
-from imagereg.io import array_names
+from imagereg.io import array_names, budget
 from imagereg.io.base import Reader, starts_with
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.hdf5 import SIGNATURE, lazy, opened
@@ -55,6 +57,8 @@ ADAPTERS = (
     ),
 )
 
+_DEPTH = 32
+
 
 class Mat(Reader):
     """MATLAB .mat files: fan-beam structs of Helsinki's laboratory, otherwise arrays by name."""
@@ -89,6 +93,7 @@ class Mat(Reader):
                 )
             return scan(found, hints)
         arrays = {name: value for name, value in variables.items() if not isinstance(value, dict)}
+        hints = array_names.with_arrays(arrays, source, hints)
         found = array_names.find(arrays, source, dataset)
         if found.axes or {"angles", "geometry"} & set(hints):
             return scan(found, hints)
@@ -107,10 +112,14 @@ def load(path: Path) -> dict[str, Any]:
     """
     if starts_with(path, SIGNATURE) or starts_with(path, SIGNATURE, at=512):
         with opened(path) as file:
-            variables = {name: _hdf5(file, node) for name, node in file.items() if not name.startswith("#")}
+            known: dict[Any, Any] = {}
+            variables = {
+                name: _hdf5(file, node, known) for name, node in file.items() if not name.startswith("#")
+            }
     else:
         from scipy.io import loadmat
 
+        _affordable(path)
         loaded = loadmat(path, squeeze_me=False, struct_as_record=False)
         variables = {name: _struct(value) for name, value in loaded.items() if not name.startswith("__")}
     if not variables:
@@ -131,10 +140,38 @@ def _struct(value: Any) -> Any:
     return value
 
 
-def _hdf5(file: Any, node: Any) -> Any:
-    """The same for MATLAB's HDF5, whose arrays have their axes the other way round."""
+def _affordable(path: Path) -> None:
+    """Refuse a file of version 5 whose variables inflate to more memory than they can be good for.
+
+    An element is a tag (type, bytes) and its bytes; type 15 is a compressed element, which begins with
+    the tag of the element inside. MathWorks, MAT-File Format (R2024a), pages 1-5 to 1-9.
+    """
+    size, total = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        order = ">" if starts_with(path, b"MI", at=126) else "<"
+        stream.seek(128)
+        while len(tag := stream.read(8)) == 8:
+            kind, length = struct.unpack(f"{order}II", tag)
+            following = stream.tell() + length
+            if kind == 15:
+                inner = zlib.decompressobj().decompress(stream.read(min(length, 512)), 8)
+                total += struct.unpack(f"{order}II", inner)[1] if len(inner) == 8 else 0
+            if following > size:
+                break
+            stream.seek(following)
+    budget.afford(path, "the file", total, size)
+
+
+def _hdf5(file: Any, node: Any, known: dict[Any, Any], depth: int = 0) -> Any:
+    """The same for MATLAB's HDF5, whose arrays have their axes the other way round.
+
+    `known` holds what was met by its address: links that cross or go round are followed once.
+    """
     if hasattr(node, "items"):
-        return {name: _hdf5(file, child) for name, child in node.items()}
+        if node.id not in known and depth < _DEPTH:
+            fields = known[node.id] = {}
+            fields.update((name, _hdf5(file, child, known, depth + 1)) for name, child in node.items())
+        return known.get(node.id)
     kind = node.attrs.get("MATLAB_class", b"")
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     if kind == "char":
@@ -144,7 +181,11 @@ def _hdf5(file: Any, node: Any) -> Any:
             else ""
         )
     if node.dtype.kind == "O":
-        return _hdf5(file, file[node[()].flat[0]]) if node.size == 1 else None
+        return (
+            _hdf5(file, file[node[()].flat[0]], known, depth + 1)
+            if node.size == 1 and depth < _DEPTH
+            else None
+        )
     if node.attrs.get("MATLAB_empty", 0):
         return np.zeros((0, 0))
     return lazy(node, reverse=True) if node.size > 1 << 16 else np.asarray(node[()]).T

@@ -15,6 +15,7 @@ import numpy as np
 from imagereg.errors import InputError
 from imagereg.io.angles import angles_beside
 from imagereg.io.base import Reader, starts_with
+from imagereg.io.budget import sensible
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.lazy import RawArray
 from imagereg.io.lengths import in_mm
@@ -62,21 +63,26 @@ class Mrc(Reader):
 
     def _file(self, path: Path) -> Found:
         import mrcfile
+        from mrcfile.dtypes import HEADER_DTYPE
 
         if path.stat().st_size < _HEADER:
             raise InputError(f"{path}: the file is shorter than the header of an MRC file; copy it again.")
-        with mrcfile.open(path, "r", permissive=True, header_only=True) as file:
-            header = file.header
-            shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
-            mode, extended = int(header.mode), int(header.nsymbt)
-            order = ">" if header.mode.dtype.byteorder == ">" else "<"
-            edges = {letter: float(file.voxel_size[letter.lower()]) for letter in "ZYX"}
+        # mrcfile would allocate the extended header, whose length a damaged file may give as 2 GB.
+        with path.open("rb") as stream:
+            content = stream.read(_HEADER)
+        order = ">" if content[212:213] == b"\x11" else "<"
+        header = np.frombuffer(content, HEADER_DTYPE.newbyteorder(order))[0]
+        shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+        mode, extended = int(header["mode"]), int(header["nsymbt"])
+        edges = {
+            letter: float(header["cella"][letter.lower()]) / max(int(header[f"m{letter.lower()}"]), 1)
+            for letter in "ZYX"
+        }
         try:
             dtype = np.dtype(mrcfile.utils.dtype_from_mode(mode)).newbyteorder(order)
         except ValueError:
             raise InputError(f"{path}: mode {mode} of the MRC format is not supported.") from None
-        if dtype.kind == "c" or min(shape) < 1:
-            raise InputError(f"{path}: frames of {dtype} and shape {shape} are not supported.")
+        sensible(path, "the stack", shape, dtype)
         data: Any = RawArray(path, shape, dtype, _HEADER + extended)
         letters = "ZYX"
         if shape[0] == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imagereg.errors import InputError, UsageError
-from imagereg.io import array_names
+from imagereg.io import array_names, budget
 from imagereg.io.angles import angles_beside
 from imagereg.io.base import Reader, starts_with
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
@@ -40,7 +41,9 @@ class Npz(Reader):
         """The scan or image that the names of arrays tell of; `dataset` picks an array."""
         source = Source(path, self.name)
         if starts_with(path, b"PK"):
-            found = array_names.find(_members(path), source, hints.get("dataset"))
+            arrays = _members(path)
+            hints = array_names.with_arrays(arrays, source, hints)
+            found = array_names.find(arrays, source, hints.get("dataset"))
         else:
             if "dataset" in hints:
                 raise UsageError(f"{path}: an .npy file holds one array, so dataset=... says nothing.")
@@ -51,6 +54,8 @@ class Npz(Reader):
     def _single(self, path: Path, source: Source, hints: Mapping[str, Any]) -> Found:
         with path.open("rb") as stream:
             data = _array(path, stream, 0)
+        if data.ndim >= 2:
+            budget.sensible(path, "the array", data.shape, data.dtype)
         if data.ndim < 2 or data.dtype.kind not in "iufb":
             raise InputError(
                 f"{path}: an array of {data.dtype} and shape {data.shape} is no image and no scan."
@@ -74,8 +79,11 @@ def _members(path: Path) -> dict[str, Any]:
             if member.compress_type == zipfile.ZIP_STORED and member.file_size > 1 << 20:
                 arrays[name] = _array(path, stream, _start(stream, member))
                 continue
+            budget.afford(path, name, member.file_size, member.compress_size)
             with archive.open(member) as content:
                 try:
+                    _header(path, content, name, member.file_size)
+                    content.seek(0)
                     arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
                 except ValueError as error:
                     if "allow_pickle" not in str(error) and "Object" not in str(error):
@@ -90,12 +98,23 @@ def _start(stream: Any, member: zipfile.ZipInfo) -> int:
     return member.header_offset + 30 + name + extra
 
 
-def _array(path: Path, stream: Any, start: int) -> RawArray:
-    """The array whose NumPy header begins at `start`."""
-    stream.seek(start)
+def _header(path: Path, stream: Any, name: str, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array from NumPy's header, refused where it claims over `size` bytes."""
     version = np.lib.format.read_magic(stream)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(stream)
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size:
+        raise InputError(
+            f"{path}: the header of {name} promises {dtype} of shape {tuple(shape)}, which {size} bytes "
+            "are not; copy the file again."
+        )
+    return tuple(shape), fortran, dtype
+
+
+def _array(path: Path, stream: Any, start: int) -> RawArray:
+    """The array whose NumPy header begins at `start`."""
+    stream.seek(start)
+    shape, fortran, dtype = _header(path, stream, "the array", path.stat().st_size)
     if dtype.hasobject:
         raise InputError(f"{path}: holds Python objects, which are not read for safety; save plain numbers.")
-    return RawArray(path, tuple(shape), dtype, stream.tell(), "F" if fortran else "C")
+    return RawArray(path, shape, dtype, stream.tell(), "F" if fortran else "C")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from imagereg.errors import InputError, UsageError
 from imagereg.io.base import Reader
 from imagereg.io.file_contents import SCAN_HINTS, Found, scan
-from imagereg.io.hdf5 import is_hdf5, lazy, length, number, opened, text_of, units
+from imagereg.io.hdf5 import is_hdf5, lazy, length, number, opened, pixel, text_of, units
+from imagereg.io.hdf5_storage import reachable, subgroups
 from imagereg.io.lazy import pick
 from imagereg.measurement import Measurement, Source
 
@@ -47,6 +48,7 @@ class NXtomo(Reader):
             entry = str(hints["entry"]).strip("/") if "entry" in hints else (known or [""])[0]
             if entry not in known:
                 raise UsageError(f"{path}: there is no NXtomo entry {entry!r}; there are {', '.join(known)}.")
+            reachable(file, frozenset({"data"}))
             found = self._find(path, file[entry], entry)
             if len(known) > 1 and "entry" not in hints:
                 found.notes.append(
@@ -56,7 +58,7 @@ class NXtomo(Reader):
 
     def _find(self, path: Path, entry: Any, name: str) -> Found:
         data = entry[f"{_DETECTOR}/data"]
-        if data.ndim != 3 or 0 in data.shape:
+        if data.ndim != 3:
             raise InputError(f"{path}: {data.name} of shape {data.shape} is no stack of frames.")
         frames = lazy(data)
         found = Found(Source(path, self.name, data.name.lstrip("/")), frames, quantity="counts")
@@ -94,13 +96,14 @@ class NXtomo(Reader):
 
     def _lengths(self, entry: Any, found: Found) -> None:
         for axis, role in (("x", "pixel"), ("y", "row_pixel")):
-            size = length(
+            size, said = pixel(
                 entry,
                 f"sample/{axis}_pixel_size",
                 f"{_DETECTOR}/{axis}_magnified_pixel_size",
                 f"{_DETECTOR}/{axis}_pixel_size",
             )
             setattr(found, role, size)
+            found.notes.extend(said)
         distance = length(entry, f"{_DETECTOR}/distance", "sample/propagation_distance")
         source = length(entry, "instrument/source/distance")
         if distance is not None:
@@ -133,11 +136,9 @@ class NXtomo(Reader):
 def entries(file: Any) -> list[str]:
     """Places of the NXtomo entries of an open file: by definition, or by their image keys."""
     found = []
-    for name, node in file.items() if hasattr(file, "items") else ():
-        if not hasattr(node, "items"):
-            continue
-        for place, group in [(name, node), *((f"{name}/{sub}", child) for sub, child in node.items())]:
-            if not hasattr(group, "items") or f"{_DETECTOR}/data" not in group:
+    for name, node in subgroups(file):
+        for place, group in [(name, node), *((f"{name}/{sub}", child) for sub, child in subgroups(node))]:
+            if f"{_DETECTOR}/data" not in group:
                 continue
             defined = text_of(group.get("definition")) == "NXtomo"
             if defined or any(key in group for key in _KEYS):

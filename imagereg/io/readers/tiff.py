@@ -13,13 +13,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagereg.errors import InputError
+from imagereg.errors import InputError, UsageError
 from imagereg.io.angles import angles_beside
 from imagereg.io.base import Reader, starts_with
+from imagereg.io.budget import afford, sensible, swollen
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.lazy import Box, LazyArray, RawArray
 from imagereg.io.lengths import in_mm
 from imagereg.io.tiff_folder import Folder, is_tiff_folder, opened
+from imagereg.io.tiff_pages import lost_pages
 from imagereg.measurement import Measurement, Source
 
 SUFFIXES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf")
@@ -34,6 +36,13 @@ class TiffPages(LazyArray):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     page_ndim: int
+
+    def further(self) -> tuple[Path, ...]:
+        """The other files of an OME-TIFF whose pages lie in several."""
+        with opened(self.path) as file:
+            pages = [page for page in file.series[0].pages if page is not None]
+            files = {Path(page.parent.filehandle.path) for page in pages}
+        return tuple(sorted(files - {self.path}))
 
     def _fetch(self, box: Box) -> NDArray[Any]:
         leading = self.shape[: self.ndim - self.page_ndim]
@@ -69,17 +78,23 @@ class Tiff(Reader):
 
     def read(self, path: Path, hints: Mapping[str, Any]) -> Measurement:
         """The stack in a file, or the frames of a folder with its flats and darks."""
-        found = self._folder(path) if path.is_dir() else self._file(path)
+        folder = Folder.of(path) if path.is_dir() else None
+        found = self._file(path) if folder is None else self._folder(folder)
         frames = found.data.shape[0] if len(found.data.shape) == 3 else 1
         if "angles" not in hints:
             found.angles, found.angle_unit, said = angles_beside(path, frames)
             found.notes.extend([said] if said else [])
         is_scan = "angles" in hints or "geometry" in hints or found.angles is not None
+        if folder is not None:
+            spread = isinstance(hints.get("angles"), str) and "linspace" in hints["angles"]
+            folder.check(
+                is_scan=is_scan, numbered=not spread and (found.angles is not None or "angles" in hints)
+            )
         if not is_scan:
-            if found.flats is not None:
-                found.notes.append(
-                    "no angles are given, so the frames are taken as images and the flats and darks are left "
-                    "alone; give angles='linspace(0, 180, N)' or the like for a scan."
+            if folder is not None and folder.radiographs and hints.get("quantity") != "image":
+                raise UsageError(
+                    f"{path}: has {folder.radiographs} and no angles; give angles='linspace(0, 180, N)' or "
+                    "the like for a scan, or quantity='image' for pictures."
                 )
             return image(found, hints)
         if "S" in found.axes:
@@ -96,8 +111,8 @@ class Tiff(Reader):
             )
         return scan(found, hints)
 
-    def _folder(self, path: Path) -> Found:
-        folder = Folder.of(path)
+    def _folder(self, folder: Folder) -> Found:
+        path = folder.path
         alone = folder.files["projections"]
         found = self._file(alone[0]) if len(alone) == 1 else Found(Source(path, self.name), None)
         if len(alone) > 1:
@@ -109,6 +124,7 @@ class Tiff(Reader):
     def _file(self, path: Path) -> Found:
         with opened(path) as file:
             series = _main_series(file, path)
+            lost_pages(path, file)
             found = Found(Source(path, self.name), stored(path, series), tuple(series.axes))
             found.voxel = voxel_size(file)
             if len(file.series) > 1:
@@ -120,17 +136,27 @@ def stored(path: Path, series: Any) -> LazyArray:
     """A series as it lies in its file: mapped where it is one run of numbers, by pages otherwise."""
     shape = tuple(int(length) for length in series.shape)
     dtype = np.dtype(series.dtype)
+    sensible(path, "the image", shape, dtype)
     if series.dataoffset is not None and dtype.kind in "iuf":
         order = series.pages[0].parent.byteorder
         return RawArray(path, shape, dtype.newbyteorder(order), int(series.dataoffset))
     _complete(path, series)
+    packed = sum(series.keyframe.databytecounts)
+    afford(path, "a page", series.keyframe.nbytes, packed)
+    swollen(path, "a page", series.keyframe.nbytes, packed)
     page = math.prod(series.keyframe.shape)
     page_ndim = next(n for n in range(1, len(shape) + 1) if math.prod(shape[-n:]) >= page)
     return TiffPages(path, shape, dtype.newbyteorder("="), page_ndim)
 
 
 def _complete(path: Path, series: Any) -> None:
-    """Refuse a file whose last page points behind its end, before hours of work run into it."""
+    """Refuse a file whose last page points behind its end, or that lacks pages, before hours of work."""
+    gone = [number for number, page in enumerate(series.pages) if page is None]
+    if gone:
+        raise InputError(
+            f"{path}: {len(gone)} of its {len(series.pages)} frames are missing (the first is {gone[0]}), a "
+            "file that belongs to it is not there; copy all of them into one folder."
+        )
     size = path.stat().st_size
     last = series.pages[len(series.pages) - 1]
     if last is None or getattr(last, "parent", None) is None or Path(last.parent.filehandle.path) != path:
@@ -175,7 +201,8 @@ def _main_series(file: Any, path: Path) -> Any:
     if not file.series:
         raise InputError(f"{path}: the TIFF file has no image in it.")
     series = file.series[0]
-    if np.dtype(series.dtype).kind not in "iufb" or len(series.shape) < 2:
+    sensible(path, "the image", series.shape, np.dtype(series.dtype))
+    if len(series.shape) < 2:
         raise InputError(
             f"{path}: an image of type {series.dtype} and shape {series.shape} is not supported."
         )

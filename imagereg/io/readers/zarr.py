@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from imagereg.errors import InputError
 from imagereg.io import array_names
 from imagereg.io.base import Reader
+from imagereg.io.budget import afford, sensible
 from imagereg.io.file_contents import IMAGE_HINTS, SCAN_HINTS, Found, image, scan
 from imagereg.io.lazy import Box, LazyArray
 from imagereg.io.lengths import in_mm, unit_in_mm
@@ -29,6 +31,16 @@ class ZarrArray(LazyArray):
     place: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    def absent(self) -> str:
+        """Chunks that are not stored; a writer leaves out those that hold the fill value alone."""
+        import zarr
+
+        array = zarr.open_array(self.path / self.place if self.place else self.path, mode="r")
+        stored, places = array.nchunks_initialized, array.nchunks
+        if stored >= places:
+            return ""
+        return f"{places - stored} of {places} chunks" if stored else f"all {places} chunks"
 
     def _fetch(self, box: Box) -> NDArray[Any]:
         import zarr
@@ -80,8 +92,11 @@ class Zarr(Reader):
 
 
 def _lazy(path: Path, place: str, array: Any) -> ZarrArray:
-    if array.dtype.kind not in "iufb":
-        raise InputError(f"{path}: the array {place!r} of {array.dtype} holds no numbers.")
+    sensible(path, f"the array {place!r}", array.shape, array.dtype)
+    decoded = math.prod(array.chunks) * array.dtype.itemsize
+    # Chunks inflate one at a time, and none is larger than all that the folder holds.
+    stored = sum(file.stat().st_size for file in (path / place).rglob("*") if file.is_file())
+    afford(path, f"a chunk of the array {place!r}", min(decoded, array.nbytes), stored)
     return ZarrArray(path, place, tuple(array.shape), np.dtype(array.dtype).newbyteorder("="))
 
 
