@@ -75,7 +75,7 @@ def main() -> None:
     runs: dict[str, Any] = {
         "learned_fbp": lambda: once(given["scan"], "learned_fbp"),
         "noise2score": lambda: once(given["noisy"], "noise2score"),
-        "noise2score, turned": lambda: once(given["noisy"], "noise2score", turned=True),
+        "noise2score, turned": lambda: once(given["noisy"], "noise2score", self_ensemble=True),
         "noise2score, this image alone": lambda: trained(
             given["noisy"], "noise2score", OWN_STEPS, weights=""
         ),

@@ -73,7 +73,7 @@ def set12(arguments: argparse.Namespace) -> None:
                 noisy = noise.sample(clean[None, None], seed=number)
                 measurement = ir.Measurement(noisy, noise=None if blind else noise)
                 state, seconds = last(
-                    measurement, "noise2score", weights=arguments.weights, turned=arguments.turned
+                    measurement, "noise2score", weights=arguments.weights, self_ensemble=arguments.turned
                 )
                 found = psnr(state.image[0, 0].clamp(0, 1).numpy(), clean.numpy(), data_range=1.0)
                 store.add(key, {"psnr": found, **state.values, "cpu_seconds": round(seconds, 2)})

@@ -114,11 +114,11 @@ TASKS: dict[str, tuple[Callable[[bool], torch.Tensor], Callable[[torch.Tensor], 
 }
 
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "red_diff": [{"most": m} for m in (0.15, 0.3)],
+    "red_diff": [{"sigma_max": m} for m in (0.15, 0.3)],
     "dps": [{"strength": s} for s in (1.0, 3.0)],
     "diffpir": [{"strength": s} for s in (1.0, 3.0)],
     "ddrm": [{"eta": eta} for eta in (0.3, 0.85)],
-    "pnp": [{"sigma": 0.03, "balance": b} for b in (0.25, 1.0)],
+    "pnp": [{"sigma": 0.03, "penalty": b} for b in (0.25, 1.0)],
     "tv": [{"strength": s} for s in (0.01, 0.03, 0.1)],
 }
 SCANS = {"dps": [{"strength": s} for s in (3.0, 6.0)]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +177,7 @@ def iterate(
             torch.manual_seed(seed)
             work, power = rescaled(ready, chosen)
             states = restored(states_with_intervals(chosen, work, request, seed), power)
+            told = chosen.renamed
             held = torch.random.get_rng_state()
         while True:
             with torch.random.fork_rng(devices=[]):
@@ -185,7 +186,7 @@ def iterate(
                 held = torch.random.get_rng_state()
             if state is None:
                 return
-            yield state
+            yield replace(state, notes=(*told, *state.notes)) if told else state
 
 
 def _seeded(chosen: Method, seed: int) -> Method:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from imagereg.errors import UsageError, did_you_mean
@@ -26,14 +34,16 @@ def parameter(
     log: bool = False,
     only: Mapping[str, Any] | None = None,
     auto: float | None = None,
+    formerly: str = "",
 ) -> Any:
     """Declare one parameter of a method: its default, bounds, unit, one-line description and level.
 
     `log` asks forms for a logarithmic slider. `only` names values of other parameters without which this one
     is left out of account; they come with it where it is given and they are not. `auto` is a typical value of
     a parameter that is None, written 'auto', where it is to be found from the data: searches and sliders
-    begin there. The flags of the command line, the form of the plugin, the schema of recipes and the
-    documentation are all derived from this.
+    begin there. `formerly` is an earlier name, which recipes, presets and calls may go on using. The flags of
+    the command line, the form of the plugin, the schema of recipes and the documentation are all derived
+    from this.
     """
     extra: dict[str, Any] = {"level": level}
     if unit:
@@ -44,6 +54,8 @@ def parameter(
         extra["only"] = dict(only)
     if auto is not None:
         extra["auto"] = auto
+    if formerly:
+        extra["formerly"] = formerly
     return Field(default, description=description, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)
 
 
@@ -71,10 +83,47 @@ def number_of(parameters: Parameters, name: str) -> Any:
     return typical(type(parameters), name) if value is None else value
 
 
+def earlier_names(model: type[BaseModel]) -> dict[str, str]:
+    """Earlier name to present name of the parameters that have one."""
+    found = {}
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, Mapping) and extra.get("formerly"):
+            found[str(extra["formerly"])] = name
+    return found
+
+
 class Parameters(BaseModel):
-    """A frozen declaration of parameters that refuses unknown names with the nearest known one."""
+    """A frozen declaration of parameters that refuses unknown names with the nearest known one.
+
+    `renamed` has a sentence for each parameter that was given by an earlier name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    _renamed: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """'`most` is now called `sigma_max`.' for each earlier name that was used."""
+        return self._renamed
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_earlier_names(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        said = []
+        if isinstance(values, dict):
+            for old, new in earlier_names(cls).items():
+                if old not in values:
+                    continue
+                if new in values:
+                    raise ValueError(f"{old} and {new} are one parameter, now called {new}; give it once")
+                values = {new if name == old else name: value for name, value in values.items()}
+                said.append(f"`{old}` is now called `{new}`.")
+        made = build(values)
+        if said:
+            made._renamed = tuple(said)
+        return made
 
     @model_validator(mode="before")
     @classmethod

@@ -113,7 +113,6 @@ def field_of_experts(noisy: torch.Tensor, *, filters: int = 24, size: int = 5) -
 LEARNERS: dict[str, Callable[..., Learnable]] = {
     "tv": total_variation,
     "space_variant_tv": space_variant_total_variation,
-    "adaptive_tv": space_variant_total_variation,
     "field_of_experts": field_of_experts,
 }
 """Method to what learns it."""
@@ -137,7 +136,7 @@ def iterate_learning(
     Parameters
     ----------
     noisy, clean : (n, 1, H, W), pair by pair.
-    method : 'tv', 'space_variant_tv', 'adaptive_tv' or 'field_of_experts'.
+    method : 'tv', 'space_variant_tv' or 'field_of_experts'.
     by : 'maid' or 'hoag'.
     steps : steps at most.
     seed : seed of everything random.

@@ -49,6 +49,8 @@ class Method(Parameters):
         them again); a run takes as many rows at a time as that allows.
     pixelwise : a pixel's value does not depend on whether the grid holds the whole object.
     passes : projections (A or its adjoint) that one iteration takes, for time estimates.
+    formerly : earlier names of this method, each with the values that it stood for; recipes and calls may go
+        on using them.
     direct : whether one formula gives the image, quick enough to follow every change of a form at once.
     """
 
@@ -62,6 +64,7 @@ class Method(Parameters):
     pixelwise: ClassVar[bool] = False
     passes: ClassVar[float] = 2.0
     direct: ClassVar[bool] = False
+    formerly: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @property
     def divisible(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Langevin(DenoiserMethod):
-    """x <- x - h grad U(x) + sqrt(2 h) n, U(x) = 1/2 ||(A x - y) / std||^2 + balance (-log p(x)).
+    """x <- x - h grad U(x) + sqrt(2 h) n, U(x) = 1/2 ||(A x - y) / std||^2 + penalty (-log p(x)).
 
     The prior's score is that of a denoiser, grad log p(x) = (D(x, sigma) - x) / sigma^2 (Tweedie). The image
     is the mean of the samples after the burn-in; their spread is its uncertainty. In Python,
@@ -46,8 +46,14 @@ class Langevin(DenoiserMethod):
     samples: int = parameter(64, "Samples that are kept", ge=2, le=10_000)
     burn_in: int = parameter(100, "Steps before the first sample", ge=0, le=1_000_000)
     thinning: int = parameter(4, "Steps from one kept sample to the next", ge=1, le=10_000)
-    balance: float = parameter(
-        1.0, "How much the prior counts against the data", gt=0, le=1e4, log=True, level="advanced"
+    penalty: float = parameter(
+        1.0,
+        "How much the prior counts against the data",
+        gt=0,
+        le=1e4,
+        log=True,
+        level="advanced",
+        formerly="balance",
     )
     algorithm: Literal["skrock", "ula"] = parameter(
         "skrock", "skrock: long stable steps; ula: plain Langevin", level="advanced"
@@ -79,7 +85,7 @@ class Langevin(DenoiserMethod):
         chosen = self._custom or denoiser(self.denoiser, weights=self.weights)
         prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + span)
         curvature = largest_curvature(physics, weights, scaling.image)
-        curvature = curvature + self.balance / (self.sigma * span).square()
+        curvature = curvature + self.penalty / (self.sigma * span).square()
         chain: ULA | SKROCK
         if self.algorithm == "ula":
             chain = ULA(self.step / curvature)
@@ -91,7 +97,7 @@ class Langevin(DenoiserMethod):
             """grad log p(x | y): the data's, and Tweedie's in the units of the image."""
             data_term = physics.A_adjoint(weights * (data - physics.A(x)))
             score = (prior.denoise(x, self.sigma) - x) / (self.sigma * span).square()
-            return data_term + self.balance * score
+            return data_term + self.penalty * score
 
         notes = (f"The likelihood has a {known.how}.",)
         moments, kept = Moments(), []

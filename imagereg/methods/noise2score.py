@@ -63,11 +63,12 @@ class Noise2Score(SelfSupervised):
         level="advanced",
     )
 
-    turned: bool = parameter(
+    self_ensemble: bool = parameter(
         False,
         "The mean over the eight turned and mirrored images: a little better at eight times the cost; with "
         "dither it is part of it",
         level="advanced",
+        formerly="turned",
     )
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
@@ -99,7 +100,7 @@ class Noise2Score(SelfSupervised):
             network, chosen, values = self._better(network, last, stable, sigma)
             said = chosen or said
         notes = (*notes, *said)
-        network = Turned(network) if self.turned and not dither else network
+        network = Turned(network) if self.self_ensemble and not dither else network
         tweedie = Tweedie(known, domain, network, dither, seed=self.seed)
         if not known.certain:
             tweedie = tweedie.swept(lifted)

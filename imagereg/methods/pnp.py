@@ -46,11 +46,23 @@ class PlugAndPlay(DenoiserMethod):
     )
     weights: str = parameter("", "File of the network's weights (dncnn), .npz or .safetensors")
     iterations: int = parameter(25, "Steps", ge=1, le=10_000)
-    first: float = parameter(
-        0.2, "Noise level at the start", gt=0, le=1, unit="image range", level="advanced"
+    sigma_start: float = parameter(
+        0.2,
+        "Noise level at the start",
+        gt=0,
+        le=1,
+        unit="image range",
+        level="advanced",
+        formerly="first",
     )
-    balance: float = parameter(
-        0.25, "How much the denoiser counts against the data", gt=0, le=1e4, log=True, level="advanced"
+    penalty: float = parameter(
+        0.25,
+        "How much the denoiser counts against the data",
+        gt=0,
+        le=1e4,
+        log=True,
+        level="advanced",
+        formerly="balance",
     )
     solver: Literal["hqs", "fista", "admm"] = parameter(
         "hqs", "Algorithm; fista and admm keep the noise level at its end", level="advanced"
@@ -77,9 +89,9 @@ class PlugAndPlay(DenoiserMethod):
         prior = DenoiserPrior(chosen, self.sigma, low=low, high=low + scaling.span)
         problem = Problem(fidelity, measurement.physics, (prior,))
         solvers: dict[str, Solver] = {
-            "hqs": HQS(first=self.first, steps=self.iterations, weight=self.balance),
+            "hqs": HQS(first=self.sigma_start, steps=self.iterations, weight=self.penalty),
             "fista": FISTA(),
-            "admm": ADMM(penalty=self.balance, adapt=0),
+            "admm": ADMM(penalty=self.penalty, adapt=0),
         }
         yield from iterate(
             solvers[self.solver],

@@ -62,8 +62,15 @@ class RedDiffusion(LevelMethod):
     order: Literal["descending", "ascending", "random"] = parameter(
         "descending", "Order of the noise levels", level="advanced"
     )
-    most: float = parameter(
-        0.3, "Largest noise level", gt=0, le=100, unit="image range", log=True, level="advanced"
+    sigma_max: float = parameter(
+        0.3,
+        "Largest noise level",
+        gt=0,
+        le=100,
+        unit="image range",
+        log=True,
+        level="advanced",
+        formerly="most",
     )
     average: int = parameter(1, "Noise levels whose mean makes a step", ge=1, le=1000, level="advanced")
     last: float = parameter(0.3, "Rate of the last step over that of the first", ge=0, le=1, level="advanced")

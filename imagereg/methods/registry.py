@@ -27,11 +27,19 @@ def methods() -> MappingProxyType[str, type[Method]]:
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of the method called `name`."""
-    try:
-        return methods()[name]
-    except KeyError:
-        raise UsageError(f"no method is called {name!r}{did_you_mean(name, methods())}") from None
+    """The class of the method called `name`, by its present name or an earlier one."""
+    return _known(name)[0]
+
+
+def _known(name: str) -> tuple[type[Method], dict[str, Any]]:
+    """A method's class, and the values that an earlier name of it stands for."""
+    known = methods()
+    if name in known:
+        return known[name], {}
+    for found in known.values():
+        if name in found.formerly:
+            return found, dict(found.formerly[name])
+    raise UsageError(f"no method is called {name!r}{did_you_mean(name, known)}")
 
 
 def method(name: str | Method, **parameters: Any) -> Method:
@@ -46,4 +54,5 @@ def method(name: str | Method, **parameters: Any) -> Method:
         # The values themselves, not their dump: an image or another method among them stays what it is.
         given = {key: getattr(name, key) for key in name.model_fields_set}
         return type(name).of({**given, **parameters}, where=name.name) if parameters else name
-    return method_class(name).of(parameters, where=name)
+    found, values = _known(name)
+    return found.of({**values, **parameters}, where=name)

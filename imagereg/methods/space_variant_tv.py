@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagereg.methods.support.pre_estimate import PHASE, Psi, pre_estimate, told
 from imagereg.methods.tv import TotalVariation, spacing
@@ -29,6 +29,7 @@ class SpaceVariantTV(TotalVariation):
     1 they are made again from the result, which is iteratively reweighted l1.
     """
 
+    formerly: ClassVar[Mapping[str, Mapping[str, Any]]] = {"adaptive_tv": {"p": 0.3}}
     noise_factor: ClassVar[float] = 1.5  # weights are small on edges, and 1 in their median
     divisible: ClassVar[bool] = False  # weights are made of a median and a pre-estimate of the whole
 
@@ -39,8 +40,8 @@ class SpaceVariantTV(TotalVariation):
     )
     reference: ClassVar[str] = (
         "E. Morotti, D. Evangelista, A. Sebastiani, E. Loli Piccolomini 2024, arXiv 2404.16900, and 2025, "
-        "arXiv 2501.09845; E. Candès, M. Wakin, S. Boyd, J. Fourier Anal. Appl. 14 (2008) 877, "
-        "doi:10.1007/s00041-008-9045-x (reweighting)"
+        "arXiv 2501.09845 (p = 0.3: preset `adaptive_tv`); E. Candès, M. Wakin, S. Boyd, J. Fourier Anal. "
+        "Appl. 14 (2008) 877, doi:10.1007/s00041-008-9045-x (reweighting)"
     )
 
     psi: Psi = parameter(
@@ -83,15 +84,3 @@ class SpaceVariantTV(TotalVariation):
             return self.penalty(measurement, scaling, weight)
 
         return self.minimise(measurement, penalty, start=estimate, notes=told(self.psi))
-
-
-class AdaptiveTV(SpaceVariantTV):
-    """Space-variant TV with the settings of its sequel, which calls it Psi-Wl1: p = 0.3."""
-
-    name: ClassVar[str] = "adaptive_tv"
-    title: ClassVar[str] = "Adaptive weighted total variation"
-    reference: ClassVar[str] = (
-        "E. Morotti, D. Evangelista, A. Sebastiani, E. Loli Piccolomini 2025, arXiv 2501.09845"
-    )
-
-    p: float = parameter(0.3, "Exponent: 1 is plain total variation, small spares edges most", gt=0, le=1)

@@ -357,3 +357,47 @@ def test_the_seed_of_a_call_reaches_methods_that_have_their_own() -> None:
     assert not torch.equal(plain.image, other.image)
     assert torch.equal(other.image, again.image) and torch.equal(own.image, plain.image)
     assert other.provenance["parameters"]["seed"] == 1
+
+
+RENAMED = {
+    ("red_diff", "most"): "sigma_max",
+    ("diffpir", "most"): "sigma_max",
+    ("diffpir", "least"): "sigma_min",
+    ("pnp", "first"): "sigma_start",
+    ("pnp", "balance"): "penalty",
+    ("langevin", "balance"): "penalty",
+    ("noise2score", "turned"): "self_ensemble",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items(), ids=str)
+def test_earlier_names_of_parameters_go_on_working_and_are_told(old: tuple[str, str], new: str) -> None:
+    name, before = old
+    value = True if before == "turned" else 0.123
+    chosen = method(name, **{before: value})
+    assert getattr(chosen, new) == value
+    assert chosen.renamed == (f"`{before}` is now called `{new}`.",)
+    assert method(name, **{new: value}).renamed == ()
+    assert before not in type(chosen).model_fields
+    with pytest.raises(UsageError, match=f"{before} and {new} are one parameter"):
+        method(name, **{before: value, new: value})
+
+
+def test_a_run_notes_the_earlier_name_and_the_recipe_is_written_with_the_present_one(tmp_path: Path) -> None:
+    from imagereg.recipe import Recipe
+
+    states = ir.iterate(noisy(), "pnp", balance=0.5, iterations=2)
+    assert "`balance` is now called `penalty`." in final(states).notes
+    written = Recipe.of_mapping({"input": "x.npy", "method": {"name": "pnp", "balance": 0.5}}).resolved()
+    assert "penalty: 0.5" in written.to_yaml()
+    assert "balance" not in written.to_yaml()
+
+
+def test_an_earlier_name_of_a_method_stands_for_its_values() -> None:
+    from imagereg.presets import load_preset
+
+    found = method("adaptive_tv")
+    assert (found.name, found.p) == ("space_variant_tv", 0.3)
+    assert method("adaptive_tv", p=0.5).p == 0.5
+    assert "adaptive_tv" not in methods()
+    assert load_preset("adaptive_tv", method="space_variant_tv").parameters == {"p": 0.3}

@@ -133,7 +133,7 @@ def test_the_mean_over_turned_images_turns_with_the_image() -> None:
     noisy = ir.GaussianNoise(0.1).sample(scene(64), seed=2)
     found = [
         ir.reconstruct(
-            ir.Measurement(noisy, noise=ir.GaussianNoise(0.1)), method("noise2score", turned=value)
+            ir.Measurement(noisy, noise=ir.GaussianNoise(0.1)), method("noise2score", self_ensemble=value)
         ).image
         for value in (False, True)
     ]

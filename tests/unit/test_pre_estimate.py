@@ -13,7 +13,7 @@ from imagereg.errors import UsageError
 from imagereg.methods.registry import method
 from imagereg.methods.support.pre_estimate import pre_estimate
 
-ADAPTIVE = ["space_variant_tv", "adaptive_tv", "graph_laplacian"]
+ADAPTIVE = ["space_variant_tv", "graph_laplacian"]
 
 
 def scene(items: int = 1) -> ir.Measurement:

@@ -167,18 +167,34 @@ class DiffusionMethod(DenoiserMethod):
 class LevelMethod(DiffusionMethod):
     """Base of those that go through noise levels of their own choice, from the largest to the smallest."""
 
-    most: float = parameter(
-        3.0, "Largest noise level", gt=0, le=100, unit="image range", log=True, level="advanced"
+    sigma_max: float = parameter(
+        3.0,
+        "Largest noise level",
+        gt=0,
+        le=100,
+        unit="image range",
+        log=True,
+        level="advanced",
+        formerly="most",
     )
-    least: float = parameter(
-        0.005, "Smallest noise level", gt=0, le=1, unit="image range", log=True, level="advanced"
+    sigma_min: float = parameter(
+        0.005,
+        "Smallest noise level",
+        gt=0,
+        le=1,
+        unit="image range",
+        log=True,
+        level="advanced",
+        formerly="least",
     )
 
     def levels(self, average: int = 1, order: Order = "descending", seed: int = 0) -> torch.Tensor:
         """Levels of all steps (see `imagereg.solvers.noise_levels.levels`)."""
         from imagereg.solvers.noise_levels import levels
 
-        return levels(self.iterations, average, order=order, least=self.least, most=self.most, seed=seed)
+        return levels(
+            self.iterations, average, order=order, least=self.sigma_min, most=self.sigma_max, seed=seed
+        )
 
 
 def _without_adjoint(bare: Problem, scale: float) -> Scaling:
