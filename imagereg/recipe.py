@@ -12,11 +12,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from imagereg import yaml_text
-from imagereg.errors import InputError, UsageError
+from imagereg.errors import InputError, UsageError, did_you_mean
 from imagereg.methods.base import Method
 from imagereg.methods.registry import method as find_method
 from imagereg.methods.registry import methods
 from imagereg.parameters import Parameters, brought, explain
+from imagereg.physics.registry import PhysicsKind, kind_of, kinds
 from imagereg.presets import is_path, load_preset
 
 
@@ -72,11 +73,14 @@ class Grid(Parameters):
 
 
 class Physics(Parameters):
-    """How the image gives the data: from the file's geometry for scans, or one of the image physics."""
+    """How the image gives the data: a kind by name, with the parameters that it declares beside the name.
 
-    kind: Literal["auto", "identity", "blur", "inpainting", "downsampling"] = Field(
-        "auto", description="auto: tomography for scans, identity (denoising) for images"
-    )
+    Kinds are declared in `imagereg.physics.kinds`; what all of them have is declared here.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field("auto", description="auto: tomography for scans, identity (denoising) for images")
     volume: Grid | None = Field(None, description="grid of a scan; what the detector sees where not given")
     cover: bool = Field(
         True, description="where the object reaches beyond `volume`, work on all of it and cut that out"
@@ -84,11 +88,40 @@ class Physics(Parameters):
     coupled: bool = Field(
         False, description="treat the rows of a parallel scan as one volume (3-D priors), not as slices"
     )
-    blur: float | None = Field(None, gt=0, description="standard deviation of a Gaussian blur in pixels")
-    kernel: Path | None = Field(None, description="file with the blur kernel")
-    mask: Path | None = Field(None, description="file with the mask of known pixels (inpainting)")
-    factor: int = Field(2, ge=2, description="downsampling factor")
     noise: dict[str, Any] | None = Field(None, description="noise model by name with its parameters")
+
+    @model_validator(mode="after")
+    def _as_declared(self) -> Self:
+        """Parameters are those of the kind: checked, converted, defaults written out."""
+        given = dict(self.model_extra or {})
+        declared = kind_of(self.kind)
+        for name in [name for name in given if name not in declared.model_fields]:
+            owners = [k for k in kinds().values() if name in k.model_fields]
+            if not owners:
+                known = {*type(self).model_fields, *declared.model_fields}
+                raise ValueError(f"{name}: no such parameter{did_you_mean(name, known)}")
+            if given.pop(name) not in (None, *(k.model_fields[name].default for k in owners)):
+                raise ValueError(
+                    f"{name} belongs to kind {' and '.join(k.name for k in owners)}, and this is {self.kind}"
+                )
+        made = declared.of(given, where="")
+        values = {name: getattr(made, name) for name in declared.model_fields}
+        stated = {name: value for name, value in values.items() if value is not None}
+        object.__setattr__(self, "__pydantic_extra__", stated)
+        return self
+
+    @property
+    def declared(self) -> PhysicsKind:
+        """The kind with its parameters."""
+        return kind_of(self.kind).of(dict(self.model_extra or {}), where="physics")
+
+    def relative_to(self, folder: Path) -> Self:
+        """The same section with relative paths taken from `folder`."""
+        extra = {
+            name: (folder / value).resolve() if isinstance(value, Path) and not value.is_absolute() else value
+            for name, value in (self.model_extra or {}).items()
+        }
+        return self.model_copy(update=extra)
 
 
 class Output(Parameters):
@@ -236,9 +269,6 @@ class Recipe(Parameters):
         def anchored(path: Path | None) -> Path | None:
             return path if path is None or path.is_absolute() else (folder / path).resolve()
 
-        physics = self.physics.model_copy(
-            update={"kernel": anchored(self.physics.kernel), "mask": anchored(self.physics.mask)}
-        )
         uncertainty = self.uncertainty
         if uncertainty is not None:
             uncertainty = uncertainty.model_copy(update={"calibration": anchored(uncertainty.calibration)})
@@ -247,7 +277,7 @@ class Recipe(Parameters):
                 "uncertainty": uncertainty,
                 "input": self.input.model_copy(update={"path": anchored(self.input.path)}),
                 "output": self.output.model_copy(update={"folder": anchored(self.output.folder)}),
-                "physics": physics,
+                "physics": self.physics.relative_to(folder),
             }
         )
 

@@ -10,6 +10,7 @@ from imagereg.recipe import Recipe
 def schema() -> dict[str, Any]:
     """JSON Schema of recipes, with every method's and step's parameters, for editors."""
     from imagereg.methods.registry import methods
+    from imagereg.physics.registry import kinds
     from imagereg.preprocessing import steps
 
     document = Recipe.model_json_schema()
@@ -44,6 +45,10 @@ def schema() -> dict[str, Any]:
         "description": "steps in order",
         "items": {"anyOf": listed},
     }
+    document["properties"]["physics"] = {
+        "description": "how the image gives the data",
+        "anyOf": [_physics_card(name, kind, document) for name, kind in kinds().items()],
+    }
     document["properties"]["input"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Input"}]}
     section = {"$ref": "#/$defs/Uncertainty"}
     sources = document["$defs"]["Uncertainty"]["properties"]["source"]["enum"]
@@ -53,6 +58,22 @@ def schema() -> dict[str, Any]:
     }
     _hoist_definitions(document)
     return document
+
+
+def _physics_card(name: str, kind: Any, document: dict[str, Any]) -> dict[str, Any]:
+    """The section of one kind: what all have, and its own parameters."""
+    common = {**document["$defs"]["Physics"]["properties"]}
+    common["kind"] = {"const": name, "default": "auto"} if name == "auto" else {"const": name}
+    own = kind.model_json_schema()
+    return {
+        **own,
+        "title": kind.title,
+        "description": kind.summary,
+        "type": "object",
+        "properties": {**common, **own.get("properties", {})},
+        "required": [] if name == "auto" else ["kind"],
+        "additionalProperties": False,
+    }
 
 
 def _hoist_definitions(document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 import imagereg
+from imagereg.physics.registry import kinds
 from imagereg.recipe import Recipe
 
 
@@ -31,7 +32,15 @@ def commented(recipe: Recipe) -> str:
         body = _fields(step, 3)
         lines.append(f"  - {step.name}:" + ("" if body else " {}"))
         lines.extend(body)
-    lines += ["", "physics:", *_fields(resolved.physics, 1), ""]
+    physics = resolved.physics
+    lines += [
+        "",
+        f"# kinds: {'; '.join(f'{name}, {kind.summary}' for name, kind in kinds().items())}",
+        "physics:",
+        *_fields(physics, 1),
+        *_fields(physics.declared, 1),
+        "",
+    ]
     lines += [
         f"# {chosen.title}: {chosen.summary}",
         "method:",

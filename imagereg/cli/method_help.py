@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -16,12 +15,12 @@ WORDS = "imagereg.words"
 class MethodCommand(TyperCommand):
     """A command that takes the flags of a method, and shows them in its help where a method is named."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Keep the words for `format_help`."""
         ctx.meta[WORDS] = list(args)
         return super().parse_args(ctx, args)
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help of the command, then the method's parameters."""
         super().format_help(ctx, formatter)
         name = named_method(ctx.meta.get(WORDS, ()))

@@ -187,8 +187,8 @@ def _write(work: Work, ledger: Ledger, last: State | None, clock: Clock) -> Resu
         for row in record.rows
     )
     voxel, unit = grid_of(tall)
-    if recipe.physics.kind == "downsampling" and len(voxel) >= 2:
-        voxel = (*voxel[:-2], *(edge / recipe.physics.factor for edge in voxel[-2:]))
+    if len(voxel) >= 2:
+        voxel = (*voxel[:-2], *(edge / recipe.physics.declared.finer for edge in voxel[-2:]))
     header = f"made by imagereg; run it again with: imagereg run {ledger.folder / 'recipe.yaml'}"
     text = recipe.to_yaml(header=header)
     whole = ledger.slab(0) if len(plan.slabs) == 1 else None

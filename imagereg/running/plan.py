@@ -103,7 +103,7 @@ def make_plan(measurement: Measurement, method: Method, recipe: Recipe, memory: 
     The size depends on the machine's memory (or on the worker's part of it, `memory`), not on what happens
     to be free, so that a rerun cuts alike.
     """
-    finer = recipe.physics.factor if recipe.physics.kind == "downsampling" else 1
+    finer = recipe.physics.declared.finer
     shape = image_shape(measurement, finer=finer)
     worked = image_shape(replace(measurement, window=None), finer=finer)
     item = 8 if recipe.execution.precision == "float64" else 4

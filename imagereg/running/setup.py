@@ -88,52 +88,17 @@ def with_grid(measurement: Measurement, recipe: Recipe) -> Measurement:
 
 
 def with_physics(measurement: Measurement, recipe: Recipe, device: Any, dtype: torch.dtype) -> Measurement:
-    """The measurement with the physics that the recipe names, for images; scans build theirs in `ready`."""
-    chosen = recipe.physics
-    if chosen.kind in ("auto", "identity"):
-        if chosen.kind == "identity" and measurement.geometry is not None:
-            raise UsageError("physics.kind identity: the data are a scan, which needs 'auto'.")
-        if measurement.geometry is None:
-            return measurement
-        from imagereg.physics import tomography
+    """The measurement with the physics of the kind that the recipe names."""
+    from imagereg.physics.registry import Workplace
 
-        volume = measurement.volume or Volume.fit(measurement.geometry)
-        physics = tomography(
-            measurement.geometry, volume, device=device, dtype=dtype, backend=recipe.execution.backend
-        )
-        return replace(measurement, physics=physics, volume=volume)
-    if measurement.geometry is not None:
-        raise UsageError(f"physics.kind {chosen.kind}: the data are a scan, which needs 'auto'.")
-    from imagereg import physics as room
-
-    if chosen.kind == "blur":
-        if (chosen.blur is None) == (chosen.kernel is None):
-            raise UsageError(
-                "physics.kind blur: give either physics.blur (pixels) or physics.kernel (a file)."
-            )
-        kernel = room.gaussian_kernel(chosen.blur) if chosen.blur else _kernel(chosen.kernel)
-        return replace(measurement, physics=room.blur(kernel, device=device, dtype=dtype))
-    if chosen.kind == "inpainting":
-        if chosen.mask is None:
-            raise UsageError("physics.kind inpainting: give physics.mask, a file that is 0 where unknown.")
-        return replace(measurement, physics=room.inpainting(_picture(chosen.mask) > 0, device=device))
-    shape = tuple(n * chosen.factor for n in measurement.data.shape[-2:])
-    return replace(measurement, physics=room.downsampling(shape, chosen.factor, device=device, dtype=dtype))
+    chosen = recipe.physics.declared
+    chosen.refuse(measurement)
+    return chosen.build(measurement, Workplace(device, dtype, recipe.execution.backend, _picture))
 
 
-def _kernel(path: Path | None) -> np.ndarray[Any, Any]:
-    """The blur kernel in a file, scaled to the sum 1 that leaves flat regions as they are."""
-    array = _picture(path)
-    total = float(array.sum())
-    if not total > 0 or float(array.min()) < 0:
-        raise InputError(f"{path}: a blur kernel has values of at least 0 and a positive sum.")
-    return array / total
-
-
-def _picture(path: Path | None) -> np.ndarray[Any, Any]:
+def _picture(path: Path) -> np.ndarray[Any, Any]:
     from imagereg.io import read
 
-    assert path is not None
     array = np.asarray(read(path).data[...], dtype=np.float32)
     if array.ndim != 2:
         raise InputError(f"{path}: a single picture is needed and it holds an array of shape {array.shape}.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari_imagereg.session import Session, Task
+from napari_imagereg.session import Session
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Showpiece:
     method: str
     preset: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    task: Task = "tomography"
+    task: str = "tomography"
     physics: Mapping[str, Any] = field(default_factory=dict)
 
 

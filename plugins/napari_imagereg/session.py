@@ -13,19 +13,16 @@ from psygnal import Signal
 from imagereg.measurement import Measurement
 from imagereg.methods.base import Method
 from imagereg.methods.registry import methods
+from imagereg.physics.registry import kinds
 from imagereg.presets import load_preset
 from imagereg.recipe import Input, Recipe, parse_slice
 from napari_imagereg.history import History
 from napari_imagereg.wording import as_command, as_python
 
-Task = Literal["tomography", "denoise", "deblur", "inpaint", "super-resolution"]
-TASKS: dict[Task, str] = {
-    "tomography": "auto",
-    "denoise": "identity",
-    "deblur": "blur",
-    "inpaint": "inpainting",
-    "super-resolution": "downsampling",
+TASKS = {"tomography": "auto", "denoise": "identity"} | {
+    kind.task: name for name, kind in kinds().items() if name not in ("auto", "identity")
 }
+"""What is to be done, and the kind of physics that it is done about."""
 
 
 class Session(History):
@@ -46,7 +43,7 @@ class Session(History):
 
     def __init__(self) -> None:
         super().__init__()
-        self.task: Task = "tomography"
+        self.task: str = "tomography"
         self.whole: Measurement | None = None
         self.measurement: Measurement | None = None
         self.views: str | None = None

@@ -16,11 +16,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from imagereg.physics.registry import kinds
 from napari_imagereg.panels.base import Panel
 from napari_imagereg.panels.noise import NoiseRow
 from napari_imagereg.session import TASKS, Session
 
-OWN = {"deblur": ("blur", "kernel"), "super-resolution": ("factor",), "inpaint": ("mask",)}
+OWN = {kind.task: tuple(kind.model_fields) for kind in kinds().values()}
 """What only one task knows."""
 
 KERNEL = "A picture of the blur kernel, in place of a Gaussian."
@@ -98,7 +99,7 @@ class ImagePhysics(Panel):
             kept.setdefault("blur", self._blur.value())
         elif task == "super-resolution":
             kept.setdefault("factor", self._factor.value())
-        self._session.task = task  # type: ignore[assignment]
+        self._session.task = task
         self._session.physics = kept
         self._session.physics_changed.emit()
 
