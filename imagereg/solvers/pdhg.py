@@ -128,7 +128,7 @@ class PDHG:
         """
         ended = {name: memory[name] for name in ("image", "forward", "fit", "duals", "back")}
         relaxed = Iterate(
-            *(memory[name] for name in ("image", "forward", "fit")), tuple(memory["duals"]), memory["back"]
+            memory["image"], memory["forward"], memory["fit"], tuple(memory["duals"]), memory["back"]
         )
         return {**ended, "relaxed": relaxed, **self.steps(problem, memory["image"])}
 
