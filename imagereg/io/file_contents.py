@@ -41,6 +41,7 @@ class Found:
     data : frames, lazy or in memory.
     axes : names of the axes of `data`: 'views', 'rows', 'columns' for scans, letters as 'ZYX' for images.
     flats, darks : frames in the order of `data`'s axes, or one frame.
+    flat_times, view_times : when each flat and each view was taken, in one unit (see `Measurement`).
     angles, angle_unit : one a view, and their unit where the file gives it.
     beam : 'parallel', 'fan' or 'cone'.
     pixel, row_pixel : edges of a detector pixel in mm.
@@ -56,6 +57,8 @@ class Found:
     data: Any
     axes: tuple[str, ...] = ()
     flats: Any = None
+    flat_times: tuple[float, ...] | None = None
+    view_times: tuple[float, ...] | None = None
     darks: Any = None
     angles: Any = None
     angle_unit: str | None = None
@@ -137,6 +140,8 @@ def scan(found: Found, hints: Mapping[str, Any]) -> Measurement:
         quantity=quantity,
         flats=flats,
         darks=darks,
+        flat_times=None if "flats" in hints or flats is None else found.flat_times,
+        view_times=None if found.flat_times is None else found.view_times,
         source=found.source,
         notes=tuple(notes),
         pixel_assumed=assumed,

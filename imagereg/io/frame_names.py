@@ -52,6 +52,28 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(part.lower() for part in parts)
 
 
+def flat_times(files: Sequence[Path], views: int) -> tuple[float, ...] | None:
+    """When each flat was taken, in numbers of views, as names tell; None where one of them does not.
+
+    'before', 'pre', 'begin' or 'start' in the name of a file or of its folder is the first view, 'after',
+    'post' or 'end' the last; ESRF's `ref0003_0450` is flat 3 at view 450.
+    """
+    times = [_flat_time(file, views) for file in files]
+    told = [time for time in times if time is not None]
+    return tuple(told) if told and len(told) == len(times) and len(set(told)) > 1 else None
+
+
+def _flat_time(file: Path, views: int) -> float | None:
+    for name in (file.stem, file.parent.name):
+        words = _words(name)
+        if words & {"before", "pre", "begin", "start"}:
+            return 0.0
+        if words & {"after", "post", "end"}:
+            return float(views - 1)
+    numbered = re.match(r"^ref[a-z]*\d+_(\d+)$", file.stem, re.IGNORECASE)
+    return float(numbered[1]) if numbered and int(numbered[1]) <= views else None
+
+
 def series(files: Sequence[Path]) -> Counter[str]:
     """How many files there are of each name, numbers aside."""
     return Counter(re.sub(r"\d+", "#", file.stem) for file in files)

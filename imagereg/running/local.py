@@ -33,6 +33,7 @@ from imagereg.running.slabs import (
     write_uncertainty,
     write_volume,
 )
+from imagereg.running.sources import protect_sources
 
 if TYPE_CHECKING:
     from imagereg.solvers.state import State
@@ -55,6 +56,7 @@ def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -
     ImageregError
         With one sentence, for everything a user can mend.
     """
+    protect_sources(recipe, output_names(recipe))
     clock = Clock()
     work = yield from begin(recipe, clock, memory)
     ledger, plan = work.ledger, work.plan

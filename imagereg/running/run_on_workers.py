@@ -13,6 +13,7 @@ from imagereg.running.local import conclude, output_names
 from imagereg.running.prepared_run import Work, begin
 from imagereg.running.processes import Processes
 from imagereg.running.reports import Executor, Report
+from imagereg.running.sources import protect_sources
 
 
 def run_spread(recipe: Recipe, executor: Executor, *, overwrite: bool = False) -> Iterator[Event]:
@@ -32,6 +33,7 @@ def run_spread(recipe: Recipe, executor: Executor, *, overwrite: bool = False) -
     ImageregError
         As `run` would, and when a slab could not be done.
     """
+    protect_sources(recipe, output_names(recipe))
     clock = Clock()
     if recipe.execution.threads is None and executor.threads is not None:
         recipe = recipe.with_values({"execution.threads": executor.threads})

@@ -175,6 +175,7 @@ def test_nxtomo(nexus: Path) -> None:
     np.testing.assert_array_equal(scan.data[:, 0, 0], [3, 4, 5, 7, 8, 9])
     np.testing.assert_array_equal(scan.flats[:, 0, 0], [2, 10])
     np.testing.assert_array_equal(scan.darks[:, 0, 0], [0, 1])
+    assert (scan.flat_times, scan.view_times) == ((2, 10), (3, 4, 5, 7, 8, 9))
     np.testing.assert_allclose(np.rad2deg(scan.geometry.angles), [30, 40, 50, 70, 80, 90])
     assert (scan.geometry.pixel, scan.geometry.row_edge) == (pytest.approx(6.5e-3), pytest.approx(13e-3))
     said = " ".join(scan.notes)

@@ -255,3 +255,24 @@ def test_two_series_in_one_folder_are_no_scan(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"several names, a_# \(12\), b_# \(4\)"):
         ir.read(folder, angles="linspace(0,180,N)")
     assert ir.read(folder).data.shape[0] == 16
+
+
+@pytest.mark.parametrize(
+    ("names", "times"),
+    [
+        (("ref0000_0000", "ref0001_0000", "ref0000_0006"), (0.0, 0.0, 6.0)),
+        (("Flat_Before_1", "Flat_After_1"), (0.0, 5.0)),
+        (("flat_end", "flat_start"), (5.0, 0.0)),
+        (("flat_0001", "flat_0002"), None),
+    ],
+)
+def test_names_of_flats_tell_when_they_were_taken(
+    tmp_path: Path, names: tuple[str, ...], times: tuple[float, ...] | None
+) -> None:
+    for view in range(6):
+        tifffile.imwrite(tmp_path / f"scan_{view:04d}.tif", np.full((4, 20), 500, np.uint16))
+    for name in names:
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.full((4, 20), 1000, np.uint16))
+    scan = ir.read(tmp_path, angles="linspace(0, 180, N)", quantity="counts")
+    told = None if times is None else sorted(times)
+    assert (None if scan.flat_times is None else sorted(scan.flat_times)) == told

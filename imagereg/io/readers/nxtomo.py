@@ -71,6 +71,10 @@ class NXtomo(Reader):
             chosen = np.flatnonzero(keys == key)
             if chosen.size:
                 setattr(found, role, pick(frames, chosen))
+        flats = np.flatnonzero(keys == 1)
+        if flats.size and flats.min() < projections.max() and flats.max() > projections.min():
+            # Frames are stored as they were taken: their numbers are the times.
+            found.flat_times, found.view_times = tuple(map(float, flats)), tuple(map(float, projections))
         left = int(((keys < 0) | (keys > 2)).sum())
         if left:
             found.notes.append(f"{left} frames marked as invalid or for alignment were left out.")

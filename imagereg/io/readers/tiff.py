@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagereg.errors import InputError, UsageError
+from imagereg.io import frame_names
 from imagereg.io.angles import angles_beside
 from imagereg.io.base import Reader, starts_with
 from imagereg.io.budget import afford, sensible, swollen
@@ -118,6 +119,10 @@ class Tiff(Reader):
         if len(alone) > 1:
             found.data = folder.stack("projections")
         found.flats, found.darks = folder.stack("flats"), folder.stack("darks")
+        times = frame_names.flat_times(folder.files["flats"], len(alone))
+        if found.flats is not None and times is not None and len(times) == found.flats.shape[0]:
+            found.flat_times = times
+            found.notes.append("the names of the flats tell when in the scan they were taken.")
         found.notes.extend(folder.notes)
         return found
 

@@ -1,0 +1,69 @@
+"""No output takes the place of what a run reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+if TYPE_CHECKING:
+    from conftest import Call
+
+PICTURE = np.random.default_rng(0).uniform(size=(24, 24)).astype(np.float32)
+
+
+def refused(done: object, path: Path, before: bytes) -> None:
+    assert done.returncode == 2, done.stderr  # type: ignore[attr-defined]
+    assert "choose another folder with -o" in done.stderr  # type: ignore[attr-defined]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["plainly", "by a link to the folder", "by a link to the file"])
+def test_the_input_is_not_overwritten_by_the_image(imagereg: Call, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    raw = folder / "image.tif"
+    tifffile.imwrite(raw, PICTURE)
+    source, out = raw, folder
+    if how == "by a link to the folder":
+        out = tmp_path / "link"
+        out.symlink_to(folder)
+    elif how == "by a link to the file":
+        source = tmp_path / "elsewhere.tif"
+        source.symlink_to(raw)
+    before = raw.read_bytes()
+    refused(imagereg("run", source, "--iterations", "3", "-o", out, "--overwrite"), raw, before)
+    assert sorted(path.name for path in folder.iterdir()) == ["image.tif"]
+
+
+def test_a_kernel_or_mask_is_not_overwritten_either(imagereg: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", PICTURE)
+    out = tmp_path / "out"
+    out.mkdir()
+    mask = out / "image.tif"
+    tifffile.imwrite(mask, (PICTURE > 0.2).astype(np.uint8))
+    before = mask.read_bytes()
+    words = ("run", tmp_path / "data.npy", "--method", "tv", "--set", "physics.kind=inpainting")
+    done = imagereg(*words, "--set", f"physics.mask={mask}", "-o", out, "--overwrite")
+    refused(done, mask, before)
+
+
+def test_nothing_is_written_into_a_store_that_is_read(imagereg: Call, tmp_path: Path) -> None:
+    store = tmp_path / "z.zarr"
+    zarr.create_array(store, data=PICTURE)
+    before = sorted(str(path) for path in store.rglob("*"))
+    for out in (store, store / "inside"):
+        done = imagereg("run", store, "--iterations", "3", "-o", out)
+        assert done.returncode == 2
+        assert "among the files of the input" in done.stderr
+    assert sorted(str(path) for path in store.rglob("*")) == before
+
+
+def test_a_folder_of_its_own_beside_the_data_is_welcome(imagereg: Call, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", PICTURE)
+    done = imagereg("run", tmp_path / "image.tif", "--iterations", "3", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
