@@ -82,6 +82,7 @@ def conclude(work: Work, ledger: Ledger, clock: Clock, last: State | None = None
     ----------
     last : the last state, where it was reached in this process.
     """
+    work.still_the_same()
     yield clock.event("write", f"writing {ledger.folder}", fraction=1.0)
     result = _write(work, ledger, last, clock)
     ledger.finish(output_names(work.recipe))
@@ -156,6 +157,7 @@ def _reconstruct(
             if slab is work.plan.slabs[-1]:
                 # The same slab speaks for the whole, whoever does it and in which order.
                 account = describe(part, work.method, state, seconds={}, seed=work.recipe.execution.seed)
+            work.still_the_same()
             image = np.asarray(part.from_tensor(state.image), dtype=np.float32)
             beside, told = beside_of(state, part, work.recipe.uncertainty)
             if account:

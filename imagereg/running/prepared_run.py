@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagereg.engine import choose_device, iterate
-from imagereg.errors import ResourceError, UsageError
+from imagereg.errors import InputError, ResourceError, UsageError
 from imagereg.measurement import Measurement
 from imagereg.methods.support.whole_object import on_whole_object
 from imagereg.preprocessing import apply_rows, apply_steps, health, looked_at, resolve_steps, rows_after
@@ -19,6 +19,7 @@ from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
 from imagereg.running.plan import PROBED, Plan, Slab, make_plan, probe
 from imagereg.running.setup import load, with_physics
+from imagereg.running.sources import Stamp, stamp_of
 from imagereg.running.threads import use_threads
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Work:
     method : the method with its parameters.
     device : where it is done.
     findings : what is wrong or unusual with the data, one sentence each.
+    stamp : what the input looked like on the disk when reading began.
     """
 
     recipe: Recipe
@@ -52,6 +54,21 @@ class Work:
     method: Method
     device: Any
     findings: tuple[str, ...] = ()
+    stamp: Stamp = ()
+
+    def still_the_same(self) -> None:
+        """Raise where the input is no longer what it was when reading began.
+
+        Raises
+        ------
+        InputError
+            Slabs that are finished stay, and are of the former input.
+        """
+        if self.stamp and stamp_of(Path(self.recipe.input.path)) != self.stamp:
+            raise InputError(
+                f"{self.recipe.input.path} was changed or replaced while it was read; what is finished is of "
+                "the former file and stays: put that file back and run again, or choose another output."
+            )
 
     @property
     def ledger(self) -> Ledger:
@@ -129,6 +146,7 @@ def begin(
     use_threads(recipe.execution.threads)
     method = recipe.resolved_method()
     yield clock.event("read", f"reading {recipe.input.path}")
+    stamp = stamp_of(recipe.input.path)
     raw = load(recipe)
     clock.lap("read")
     told: tuple[str, ...] = ()
@@ -154,7 +172,7 @@ def begin(
         preprocess=tuple({step.name: step.model_dump(mode="json")} for step in steps),
         execution=recipe.execution.model_copy(update={"slab": plan.slabs[0].stop - plan.slabs[0].start}),
     )
-    return Work(settled, raw, steps, shaped, tall, plan, method, device, told)
+    return Work(settled, raw, steps, shaped, tall, plan, method, device, told, stamp)
 
 
 def prepared(recipe: Recipe) -> Work:
@@ -180,8 +198,11 @@ def _shapes(raw: Measurement, steps: list[Any]) -> tuple[Measurement, Measuremen
 
 def _as_tall(shaped: Measurement, rows: int) -> Measurement:
     """A stand-in with the shape that all rows will have after preprocessing, holding no data."""
-    if shaped.rows == rows or shaped.geometry is None or shaped.coupled:
+    if shaped.rows == rows or shaped.coupled:
         return shaped
+    if shaped.geometry is None:
+        stack = np.broadcast_to(np.float32(0), (rows, *shaped.data.shape[1:]))
+        return replace(shaped, data=stack, weights=None, truth=None)
     geometry = replace(shaped.geometry, rows=rows)
     data = np.broadcast_to(np.float32(0), (geometry.views, rows, geometry.columns))
     return replace(shaped, data=data, geometry=geometry, weights=None, truth=None, flats=None, darks=None)

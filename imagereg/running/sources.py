@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from imagereg.errors import UsageError
 from imagereg.recipe import Recipe
 
 _STORE = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
+"""Name, size, time of change and number on the disk of each file of an input."""
+
+_MOST = 5000
+"""Files of an input that are looked at: each slab looks again."""
+
+
+def stamp_of(source: Path) -> Stamp:
+    """What an input looks like on the disk: another one, or the same one changed, has another stamp.
+
+    Of a folder its own files count, of a store those in its folders too, up to a number.
+    """
+    if not source.exists():
+        return ()
+    files: Iterable[Path] = (source,)
+    if source.is_dir():
+        files = source.rglob("*") if _is_store(source) else source.iterdir()
+    found = sorted(path for path in islice(files, _MOST) if path.is_file())
+    stats = [(str(path), path.stat()) for path in found]
+    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
 
 
 def protect_sources(recipe: Recipe, names: Sequence[str]) -> None:

@@ -67,3 +67,34 @@ def test_a_folder_of_its_own_beside_the_data_is_welcome(imagereg: Call, tmp_path
     tifffile.imwrite(tmp_path / "image.tif", PICTURE)
     done = imagereg("run", tmp_path / "image.tif", "--iterations", "3", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("how", ["replaced", "written to"])
+def test_an_input_that_changes_during_a_run_ends_it_and_keeps_what_is_done(tmp_path: Path, how: str) -> None:
+    from imagereg.errors import InputError
+    from imagereg.recipe import Recipe
+    from imagereg.running.local import run
+
+    path = tmp_path / "stack.npy"
+    np.save(path, np.stack([PICTURE] * 4))
+    plain = {
+        "input": str(path),
+        "method": {"name": "tv", "iterations": 3},
+        "execution": {"slab": 1, "threads": 1},
+        "output": {"folder": str(tmp_path / "out")},
+    }
+    seen = 0
+    with pytest.raises(InputError, match="was changed or replaced while it was read") as caught:
+        for event in run(Recipe.of_mapping(plain)):
+            seen += event.stage == "reconstruct"
+            if event.stage == "reconstruct" and seen == 4:  # the second slab
+                other = np.stack([2 * PICTURE] * 4)
+                if how == "replaced":
+                    np.save(tmp_path / "other.npy", other)
+                    (tmp_path / "other.npy").replace(path)
+                else:
+                    np.save(path, other)
+    assert caught.value.exit_code == 3
+    assert not (tmp_path / "out" / "provenance.json").exists()
+    slabs = list((tmp_path / "out" / ".partial").glob("*.npy"))
+    np.testing.assert_allclose(np.load(slabs[0]).max(), PICTURE.max(), rtol=0.5)

@@ -121,7 +121,6 @@ def test_a_range_that_nobody_gave_is_moved_on_where_its_end_is_best() -> None:
 
 
 def test_choosing_holds_no_states_of_earlier_steps(scan: Measurement) -> None:
-    import gc
     import weakref
     from collections.abc import Iterator
     from typing import Any
@@ -136,7 +135,6 @@ def test_choosing_holds_no_states_of_earlier_steps(scan: Measurement) -> None:
         nonlocal most
         for state in iterate_choice(*args, **kwargs):
             alive.add(state)
-            gc.collect()
             most = max(most, len(alive))
             yield state
 
