@@ -71,17 +71,19 @@ def states_with_intervals(
     Raises
     ------
     UsageError
-        When calibration or source do not fit.
+        When calibration or source do not fit, before any work.
     """
     from imagereg.uncertainty.calibration import fingerprint
+    from imagereg.uncertainty.sources import refusal, sampled
     from imagereg.uncertainty.spread import NOMINAL, told
 
     calibration = calibration_of(request, method, ready)
+    said = "" if request is None else refusal(request.source, method, ready)
+    if said:
+        raise UsageError(f"{said}.")
     if request is None or request.source == "method":
         states = method.iterate(ready)
     else:
-        from imagereg.uncertainty.sources import sampled
-
         states = sampled(method, ready, request.source, request.runs, seed)
     for state in states:
         known = state.memory.get("uncertainty") if state.finished else None

@@ -52,6 +52,7 @@ class Method(Parameters):
     formerly : earlier names of this method, each with the values that it stood for; recipes and calls may go
         on using them.
     direct : whether one formula gives the image, quick enough to follow every change of a form at once.
+    random : whether the image depends on torch's random numbers; a parameter `seed` says so by itself.
     """
 
     name: ClassVar[str]
@@ -64,6 +65,7 @@ class Method(Parameters):
     pixelwise: ClassVar[bool] = False
     passes: ClassVar[float] = 2.0
     direct: ClassVar[bool] = False
+    random: ClassVar[bool] = False
     formerly: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @property
@@ -73,6 +75,10 @@ class Method(Parameters):
         True where all that concerns the whole goes through `imagereg.physics.distributed`.
         """
         return False
+
+    def without_samples(self, measurement: Measurement) -> str:
+        """Why its last state holds no samples of its own, in one sentence; empty where it holds some."""
+        return f"{self.name} gives no samples of its own; take uncertainty.source = noise"
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """The same method with other values of some parameters, and with what these bring, checked."""

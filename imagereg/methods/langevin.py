@@ -37,6 +37,7 @@ class Langevin(DenoiserMethod):
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "sigma"
     copies: ClassVar[tuple[float, float]] = (4.0, 72.0)
+    random: ClassVar[bool] = True
 
     denoiser: Literal["tv", "wavelet", "median", "nlm", "dncnn"] = parameter("wavelet", "The prior")
     sigma: float = parameter(
@@ -62,6 +63,10 @@ class Langevin(DenoiserMethod):
     step: float = parameter(
         0.25, "Step over the largest stable one: shorter is less biased", gt=0, le=1, level="advanced"
     )
+
+    def without_samples(self, measurement: Measurement) -> str:
+        """Empty: samples are all it gives."""
+        return ""
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step: the chain itself while it burns in, then the mean so far with its spread."""

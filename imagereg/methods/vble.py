@@ -92,6 +92,17 @@ class VBLE(Method):
     )
     seed: int = parameter(0, "Seed of everything random", ge=0, level="advanced")
 
+    def without_samples(self, measurement: Measurement) -> str:
+        """Empty where latents or image are drawn, not only their most probable value found."""
+        if self._noisy(measurement) or self.inference == "variational":
+            return ""
+        return f"{self.name} gives no samples of its own with inference = {self.inference!r} and this variant"
+
+    def _noisy(self, measurement: Measurement) -> bool:
+        """Whether the image has noise of its own around what the decoder gives."""
+        linear = measurement.physics is None or hasattr(measurement.physics, "A_adjoint")
+        return self.variant == "xz" or (self.variant == "auto" and linear)
+
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step, then one a sample; from the second on, the memory holds the uncertainty."""
         from imagereg.priors.latent import HyperpriorPrior
@@ -101,8 +112,7 @@ class VBLE(Method):
         from imagereg.solvers.problem import Problem
 
         seen = look(measurement, noise=self.noise, scale=self.scale)
-        linear = hasattr(measurement.physics, "A_adjoint")
-        noisy = self.variant == "xz" or (self.variant == "auto" and linear)
+        noisy = self._noisy(measurement)
         network, gamma, said = self._network(seen, noisy)
         image = seen.start
         shape = tuple(image.shape[1:])

@@ -24,7 +24,17 @@ from imagereg.uncertainty.samples import Moments
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
+    from imagereg.methods.base import Method
     from imagereg.solvers.state import State
+
+SOURCES = ("bootstrap", "noise", "seeds", "method")
+"""Where a spread may come from."""
+
+FEWEST_VIEWS = 4
+"""A bootstrap over fewer views says nothing."""
+
+STRIDE = 1009
+"""Seeds of two runs lie so far apart: a method may take the seeds next to its own for runs of its own."""
 
 
 class Iterable(Protocol):
@@ -33,6 +43,23 @@ class Iterable(Protocol):
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """The states of a run."""
         ...
+
+
+def refusal(source: str, method: Method, measurement: Measurement) -> str:
+    """Why a method has no spread of a source on a measurement, in one sentence; empty where it has one."""
+    if source == "method":
+        return method.without_samples(measurement)
+    kind = kind_of(source, measurement)
+    if kind == "seeds" and not (method.random or _has_seed(method)):
+        return (
+            f"{method.name} has no randomness of its own, so that all its runs on the same data are the same; "
+            "take uncertainty.source = noise"
+        )
+    if kind == "views":
+        views = 0 if measurement.geometry is None else measurement.geometry.views
+        if views < FEWEST_VIEWS:
+            return f"a bootstrap over {views} views says nothing; take the source 'noise', or more views"
+    return ""
 
 
 def kind_of(source: str, measurement: Measurement) -> str:
@@ -45,8 +72,8 @@ def kind_of(source: str, measurement: Measurement) -> str:
 def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, seed: int) -> Iterator[State]:
     """The method's own states, then `runs` more runs; the last state knows the spread.
 
-    States of the further runs have the phase 'run k of n' and the image found first; iterations go on
-    counting. The last state is that of the first run with
+    States of the further runs have the phase 'run k of n' and the image found first, with no figures of
+    their own; iterations go on counting. The last state is that of the first run with
     `memory["uncertainty"] = {"mean", "std", "samples", "meaning"}`.
 
     Parameters
@@ -54,12 +81,13 @@ def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, 
     measurement : ready.
     source : 'bootstrap', 'noise' or 'seeds'.
     runs : number of samples.
-    seed : of the resampling; run k has seed + k for the method's own random numbers.
+    seed : of the resampling; run k has seed + k for the method's own random numbers, and with the source
+        'seeds' another `seed` of the method where it has one.
 
     Raises
     ------
     UsageError
-        When the source does not fit the measurement.
+        When a run gives no image. Whether the source fits is for `refusal` to say.
     """
     kind = kind_of(source, measurement)
     last: State | None = None
@@ -75,7 +103,7 @@ def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, 
         again: State | None = None
         part = draws.next()
         torch.manual_seed(seed + k)
-        for again in method.iterate(part):
+        for again in (_reseeded(method, k) if kind == "seeds" else method).iterate(part):
             known = {} if moments.count < 2 else {"uncertainty": {"mean": moments.mean, "std": moments.std}}
             yield replace(
                 last,
@@ -84,6 +112,10 @@ def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, 
                 seconds=seconds + again.seconds,
                 phase=f"run {k} of {runs},",
                 finished="",
+                # Figures of the image found first would be worked out again for every state.
+                values={},
+                problem=None,
+                solver=None,
                 memory={"image": image, **known},
             )
         if again is None:
@@ -108,6 +140,15 @@ MEANINGS = {
 }
 
 
+def _has_seed(method: Any) -> bool:
+    return "seed" in getattr(type(method), "model_fields", {})
+
+
+def _reseeded(method: Any, k: int) -> Any:
+    """The method of run k, with another seed of its own where it has one."""
+    return method.model_copy(update={"seed": method.seed + k * STRIDE}) if _has_seed(method) else method
+
+
 class _Draws:
     """Resampled measurements, one after the other."""
 
@@ -116,13 +157,7 @@ class _Draws:
         self.generator = torch.Generator().manual_seed(seed)
         self.clean: torch.Tensor | None = None
         self.std: torch.Tensor | None = None
-        if kind == "views":
-            views = 0 if measurement.geometry is None else measurement.geometry.views
-            if views < 4:
-                raise UsageError(
-                    f"a bootstrap over {views} views says nothing; take the source 'noise', or more views."
-                )
-        elif kind == "noise":
+        if kind == "noise":
             with torch.no_grad():
                 self.clean = measurement.physics.A(image)
             if getattr(measurement.noise, "name", "") in ("poisson", "gamma"):

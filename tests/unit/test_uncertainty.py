@@ -35,6 +35,7 @@ class Itself(Method):
     title: ClassVar[str] = "Itself"
     summary: ClassVar[str] = "closed form"
     reference: ClassVar[str] = ""
+    random: ClassVar[bool] = True
     gain: float = parameter(1.0, "factor")
     jitter: float = parameter(0.0, "standard deviation of the method's own noise", ge=0)
 
@@ -126,6 +127,43 @@ def test_an_ensemble_shows_the_methods_own_randomness_and_needs_some() -> None:
     assert float(result.std.mean()) == pytest.approx(0.2, rel=0.05)
     with pytest.raises(UsageError, match="needs the source 'bootstrap' or 'noise'"):
         ir.reconstruct(scan, Itself(), uncertainty="seeds")
+
+
+def test_runs_of_a_method_with_a_seed_start_from_other_seeds() -> None:
+    class Seeded(Itself):
+        name: ClassVar[str] = "toy_seeded"
+        seed: int = parameter(0, "seed", ge=0)
+
+        def iterate(self, measurement: Any) -> Iterator[State]:
+            drawn = torch.Generator().manual_seed(self.seed)
+            yield State(measurement.data + torch.randn(64, generator=drawn), 1, 1, finished="done")
+
+    result = ir.reconstruct(picture(), Seeded(), uncertainty={"source": "seeds", "runs": 50})
+    assert float(result.std.mean()) == pytest.approx(1.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("source", "named"), [("seeds", "no randomness"), ("method", "no samples of its own")]
+)
+def test_a_source_that_a_method_does_not_have_is_refused_before_the_work(source: str, named: str) -> None:
+    class Working(Itself):
+        random: ClassVar[bool] = False
+
+        def iterate(self, measurement: Any) -> Iterator[State]:
+            raise AssertionError("worked all the same")
+
+    with pytest.raises(UsageError, match=named):
+        ir.reconstruct(picture(), Working(), uncertainty=source)
+
+
+def test_states_of_further_runs_can_be_asked_for_their_figures() -> None:
+    """They hold the image found first, and not what a solver needs to go on from it."""
+    asked = {"source": "noise", "runs": 2}
+    states = list(ir.iterate(picture(size=16), "tv", iterations=3, uncertainty=asked))
+    further = [state for state in states if state.phase.startswith("run")]
+    assert len(further) == 6
+    assert all((s.gap, s.objective, s.residual) == (None, None, None) for s in further)
+    assert states[-1].gap is not None
 
 
 def test_states_count_on_through_the_runs_and_progress_never_falls() -> None:
@@ -322,7 +360,7 @@ def test_a_result_without_uncertainty_says_how_to_get_it() -> None:
     assert result.mean is None
     with pytest.raises(UsageError, match="reconstruct with uncertainty='bootstrap'"):
         result.interval()
-    with pytest.raises(UsageError, match="does not tell its uncertainty"):
+    with pytest.raises(UsageError, match="no samples of its own"):
         ir.reconstruct(picture(size=8), Itself(), uncertainty="method")
 
 

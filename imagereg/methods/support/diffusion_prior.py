@@ -92,6 +92,10 @@ class DiffusionMethod(DenoiserMethod):
         level="advanced",
     )
 
+    def without_samples(self, measurement: Measurement) -> str:
+        """Empty from two runs on."""
+        return "" if self.runs > 1 else f"{self.name} gives samples of its own from runs = 2 on"
+
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state a step, from the start."""
         from imagereg.solvers.base import iterate
