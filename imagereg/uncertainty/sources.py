@@ -52,8 +52,8 @@ def refusal(source: str, method: Method, measurement: Measurement) -> str:
     kind = kind_of(source, measurement)
     if kind == "seeds" and not (method.random or _has_seed(method)):
         return (
-            f"{method.name} has no randomness of its own, so that all its runs on the same data are the same; "
-            "take uncertainty.source = noise"
+            f"{method.name} has no randomness of its own, so that all its runs on the same data are the "
+            "same; take uncertainty.source = noise"
         )
     if kind == "views":
         views = 0 if measurement.geometry is None else measurement.geometry.views

@@ -60,7 +60,9 @@ class ToyLearner(Method):
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     point = SimpleNamespace(load=lambda: ToyLearner, value="toy")
-    monkeypatch.setattr(discovery, "entry_points", lambda group: [point] if group == "imagereg.methods" else [])
+    monkeypatch.setattr(
+        discovery, "entry_points", lambda group: [point] if group == "imagereg.methods" else []
+    )
     registry.methods.cache_clear()
     yield
     registry.methods.cache_clear()
