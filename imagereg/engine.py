@@ -293,7 +293,9 @@ class Recorder:
         if not before or before[-1][1] <= gap:
             return None
         power = math.log(before[-1][1] / gap) / math.log(step / before[-1][0])
-        return math.ceil(step * max(1.0, (gap / tolerance) ** (1 / power)))
+        # Some tolerances are only there never to be met: further off than any total there is no need to know.
+        growth = (math.log(gap) - math.log(tolerance)) / power
+        return math.ceil(step * math.exp(max(0.0, growth))) if growth < 30 else None
 
     def close(self, last: State) -> tuple[Mapping[str, float], ...]:
         """The history, the last state included."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name that torch's users know)
 
 from imagereg.errors import UsageError
+from imagereg.physics.distributed import summed
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
@@ -91,7 +92,8 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
     if noise is not None:
         raise UsageError(f"noise {noise}: its variance is not known; choose by held_out, which needs none.")
     relative = None if measurement.weights is None else measurement.weights.clamp_min(1e-12).rsqrt()
-    factor = estimate(data, relative)
+    coupled = measurement.geometry is not None and data.ndim == 5
+    factor = _of_rows(data, relative) if coupled else estimate(data, relative)
     if not bool((factor > 0).any()):
         raise UsageError(
             "the data show no noise to estimate (neighbouring values are equal); give a noise model, or "
@@ -113,13 +115,25 @@ def noise_level(measurement: Measurement) -> NoiseLevel:
     return NoiseLevel(relative * each, f"noise estimated from the weights, scaled by the {what}", True)
 
 
+def _of_rows(data: torch.Tensor, relative: torch.Tensor | None) -> torch.Tensor:
+    """Noise of each coupled volume: the quadratic mean of its rows' own, wherever the rows are held."""
+    found = []
+    for item in range(data.shape[0]):
+        rows = data[item].movedim(-2, 0)
+        known = None if relative is None else relative.expand_as(data)[item].movedim(-2, 0)
+        squares = estimate(rows, known).square()
+        count = summed(squares.new_tensor(float(squares.numel())))
+        found.append((summed(squares.sum()) / count).sqrt())
+    return torch.stack(found)
+
+
 def _photons(measurement: Measurement) -> torch.Tensor | None:
     """v of items whose noise grows as that of photons, 0 of others, (B, 1, ..., 1); None where all are 0."""
     from imagereg.noise.photons import photon_variance
 
     data = measurement.data
     scan = measurement.geometry is not None and measurement.quantity == "line_integrals"
-    if not scan or data.is_complex() or min(data.shape[-2:]) < 32:
+    if not scan or data.ndim == 5 or data.is_complex() or min(data.shape[-2:]) < 32:
         return None
     tiles, count = _tiles(_details(data, HIGH_PASS).square())
     found = photon_variance(data, tiles.reshape(*data.shape[:-2], *tiles.shape[-2:]), 16, _decile(count))

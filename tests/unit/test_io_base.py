@@ -58,7 +58,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 def test_every_reader_declares_itself() -> None:
     assert set(readers()) == {
-        "dxchange", "nxtomo", "mat", "zarr", "mrc", "dicom", "tiff", "npz", "picture", "hdf5",
+        "dxchange", "nxtomo", "cil", "mat", "zarr", "mrc", "dicom", "tiff", "npz", "picture", "hdf5",
     }  # fmt: skip
     for name, reader in readers().items():
         assert reader.name == name

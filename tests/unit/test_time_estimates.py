@@ -103,3 +103,16 @@ def test_a_plan_says_where_the_end_may_come_early() -> None:
     assert str(whole).endswith("about 30 s") and "most" not in str(whole)
     early = Plan((Slab(0, 0, 1),), (1, 8, 8), 1000, 2000, 10, seconds=30.0, early=True)
     assert str(early).endswith("at most about 30 s") and early.brief.startswith("at most about 30 s")
+
+
+def test_a_tolerance_that_is_never_met_is_no_overflow() -> None:
+    from types import SimpleNamespace
+
+    from imagereg.engine import Recorder
+
+    recorder = Recorder()
+    for step in range(1, 65):
+        figures = {"objective": None, "residual": None, "gap": 1.0 / step, "values": {}, "seconds": 0.0}
+        recorder.look(SimpleNamespace(iteration=step, phase="", **figures))  # type: ignore[arg-type]
+    assert recorder.expected(1e-300) is None
+    assert recorder.expected(1e-3) == pytest.approx(1000, rel=0.05)
