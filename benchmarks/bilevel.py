@@ -224,6 +224,7 @@ def export(name: str, folder: Path) -> None:
     """The filters of a run as the preset that the package ships."""
     from imagereg.choose.learn import field_of_experts
     from imagereg.services.learning import write_preset
+    from imagereg.solvers.outcome import Learned, Outcome
     from imagereg.solvers.state import State
 
     clean, noisy = training(64)
@@ -231,12 +232,9 @@ def export(name: str, folder: Path) -> None:
     last = result["curve"][-1]
     theta = torch.load(folder / f"foe_{name}.pt")
     values = {"psnr": last["training_psnr"], "psnr_noisy": psnr(noisy, clean), "work": last["work"]}
-    memory = {
-        "parameters": field_of_experts(noisy, filters=EXPERTS, size=EDGE).translate(theta),
-        "method": "field_of_experts",
-        "by": name,
-    }
-    state = State(noisy, result["steps"], values=values, memory=memory, finished=result["finished"])
+    parameters = field_of_experts(noisy, filters=EXPERTS, size=EDGE).translate(theta)
+    outcome = Outcome(learned=Learned("field_of_experts", parameters, name))
+    state = State(noisy, result["steps"], values=values, outcome=outcome, finished=result["finished"])
     target = ROOT / "data" / "presets"
     target.mkdir(parents=True, exist_ok=True)
     path = target / "field_of_experts.yaml"

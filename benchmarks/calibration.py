@@ -77,8 +77,8 @@ def raw_band(scan: ir.Measurement, method: str, source: str, arguments: argparse
     asked = {"source": source, "runs": arguments.runs, "level": LEVEL}
     values = {**PARAMETERS.get(method, {}), **arguments.set}
     last = deque(ir.iterate(scan, method, uncertainty=asked, **values), maxlen=1)[0]
-    known = last.memory["uncertainty"]
-    return Band(last.image, known["lower"], known["upper"])
+    known = last.outcome.uncertainty
+    return Band(last.image, known.lower, known.upper)
 
 
 def image_factors(
@@ -220,7 +220,7 @@ def real(arguments: argparse.Namespace) -> None:
                     return states_with_intervals(method, part, request, 0)
 
                 last = deque(held_out_views(states, scan, level=LEVEL), maxlen=1)[0]
-                found = last.memory["held_out"]
+                found = last.outcome.coverage
                 key = {"what": "real", "scan": name, "method": label, "source": source}
                 key |= {"runs": arguments.runs, "views": scan.geometry.views}
                 store.rows = [old for old in store.rows if any(old.get(k) != v for k, v in key.items())]
@@ -237,21 +237,21 @@ def real(arguments: argparse.Namespace) -> None:
                     y="part of the left-out data covered",
                 )
                 full = deque(states(scan), maxlen=1)[0]
-                known = full.memory["uncertainty"]
-                width = known["upper"] - known["lower"]
+                known = full.outcome.uncertainty
+                width = known.upper - known.lower
                 store.add(
                     key,
                     {
                         **{("held_out_views" if k == "views" else k): v for k, v in found.as_dict().items()},
                         "mean_width_of_pixels": float(width.mean()),
-                        "mean_std_of_pixels": float(known["std"].mean()),
+                        "mean_std_of_pixels": float(known.std.mean()),
                         "range_of_image": float(full.image.quantile(0.995) - full.image.quantile(0.005)),
                         "seconds": round(time.perf_counter() - began, 1),
                     },
                 )
                 panels = {
                     f"{label}, {scan.geometry.views} views": full.image,
-                    "standard deviation": known["std"],
+                    "standard deviation": known.std,
                     f"width of the {LEVEL:.0%} interval, not calibrated": width,
                 }
                 write_panels(

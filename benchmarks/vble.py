@@ -140,8 +140,8 @@ def coverage(store: Store) -> None:
             data = noise.sample(physics.A(truth), seed=len(bands))
             measurement = ir.Measurement(data, physics=physics, noise=noise, truth=truth)
             chosen = method("vble", scale=1.0, variant=variant)
-            found = deque(ir.iterate(measurement, chosen), maxlen=1)[0].memory["uncertainty"]
-            bands.append(Band.of({"std": inner(found["std"])}, inner(found["mean"]), 0.9))
+            found = deque(ir.iterate(measurement, chosen), maxlen=1)[0].outcome.uncertainty
+            bands.append(Band.of(inner(found.mean), 0.9, std=inner(found.std)))
             truths.append(inner(truth))
         scores = bands[0].scores(truths[0])
         factor = risk_controlled_mean(np.stack([loss_curve(one.numpy()) for one in scores]), 0.1)
@@ -214,13 +214,13 @@ class Contenders:
         began = time.perf_counter()
         state = deque(ir.iterate(measurement, chosen), maxlen=1)[0]
         row = judged(state.image, measurement.truth, time.perf_counter() - began)
-        found = state.memory.get("uncertainty")
+        found = state.outcome.uncertainty
         if found is not None:
-            row |= covered(found["mean"], found["std"], measurement.truth)
+            row |= covered(found.mean, found.std, measurement.truth)
             if self.keep is not None:
                 self.keep.mkdir(parents=True, exist_ok=True)
                 stem = "-".join(str(value).replace(" ", "") for value in full.values())
-                arrays = {"mean": found["mean"], "std": found["std"], "truth": measurement.truth}
+                arrays = {"mean": found.mean, "std": found.std, "truth": measurement.truth}
                 np.savez_compressed(self.keep / f"{stem}.npz", **{k: v.numpy() for k, v in arrays.items()})
         self.store.add(full, row)
 

@@ -242,7 +242,7 @@ def reconstruct(
     image = measurement.from_tensor(last.image)
     refuse_constant(chosen.name, last.image.detach().cpu(), measurement.data)
     provenance = describe(measurement, chosen, last, seconds={"reconstruct": seconds}, seed=seed)
-    told = account_of(last.memory.get("uncertainty"), request)
+    told = account_of(last.outcome.uncertainty, request)
     if told is not None:
         provenance["uncertainty"] = told
     voxel, unit = grid_of(measurement)

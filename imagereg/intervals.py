@@ -10,8 +10,11 @@ from imagereg.errors import UsageError
 from imagereg.recipe import Uncertainty
 
 if TYPE_CHECKING:
+    import torch
+
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
+    from imagereg.solvers.outcome import PixelUncertainty
     from imagereg.solvers.state import State
     from imagereg.uncertainty.calibration import Calibration
     from imagereg.uncertainty.spread import Spread
@@ -64,9 +67,9 @@ def states_with_intervals(
 ) -> Iterator[State]:
     """The states of a method, resampled as the section asks; the last one holds intervals.
 
-    `memory["uncertainty"]` of the last state has `lower`, `upper`, `level`, `calibrated`, `guarantee`, and
-    `mean`, `std`, `samples`, `meaning` where they are known. Without a section that is so for methods that
-    know their uncertainty themselves.
+    The outcome of the last state has an uncertainty with `lower`, `upper`, `level`, `calibrated` and
+    `guarantee`, and with `mean`, `std`, `samples` and `meaning` where they are known. Without a section that
+    is so for methods that know their uncertainty themselves.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def states_with_intervals(
     """
     from imagereg.uncertainty.calibration import fingerprint
     from imagereg.uncertainty.sources import refusal, sampled
-    from imagereg.uncertainty.spread import NOMINAL, told
+    from imagereg.uncertainty.spread import NOMINAL, completed
 
     calibration = calibration_of(request, method, ready)
     said = "" if request is None else refusal(request.source, method, ready)
@@ -86,7 +89,7 @@ def states_with_intervals(
     else:
         states = sampled(method, ready, request.source, request.runs, seed)
     for state in states:
-        known = state.memory.get("uncertainty") if state.finished else None
+        known = state.outcome.uncertainty if state.finished else None
         if known is None:
             if state.finished and request is not None:
                 raise UsageError(
@@ -95,44 +98,46 @@ def states_with_intervals(
             yield state
             continue
         level = NOMINAL if request is None else request.level
-        full = told(known, state.image, level, calibration, ready.data)
-        full.setdefault("meaning", f"told by {method.name}")
-        full["source"] = {"source": "method"} if request is None else source_of(request)
-        full["physics"] = fingerprint(ready)
-        yield replace(state, memory={**state.memory, "uncertainty": full, "calibration": calibration})
+        full = replace(
+            completed(known, state.image, level, calibration, ready.data),
+            meaning=known.meaning or f"told by {method.name}",
+            source={"source": "method"} if request is None else source_of(request),
+            physics=fingerprint(ready),
+        )
+        yield replace(state, outcome=replace(state.outcome, uncertainty=full, calibration=calibration))
 
 
 def spread_of(state: State | None, measurement: Measurement, image: Any) -> Spread | None:
     """What a last state knows of its error, in the layout of the measurement's owner; None where nothing."""
-    known = state.memory.get("uncertainty") if state is not None else None
-    if not known or "lower" not in known:
+    known = None if state is None else state.outcome.uncertainty
+    if state is None or known is None or known.lower is None:
         return None
     from imagereg.uncertainty.spread import Interval, Spread
 
-    def framed(name: str) -> Any:
-        return None if known.get(name) is None else measurement.from_tensor(known[name])
+    def framed(tensor: torch.Tensor | None) -> Any:
+        return None if tensor is None else measurement.from_tensor(tensor)
 
-    samples = known.get("samples")
+    samples: Any = known.samples
     if samples is not None:
         import numpy as np
         import torch
 
         parts = [measurement.from_tensor(sample) for sample in samples]
         samples = torch.stack(parts) if isinstance(parts[0], torch.Tensor) else np.stack(parts)
+    assert known.level is not None
     asked = Interval(
-        framed("lower"), framed("upper"), known["level"], known["calibrated"], known["guarantee"]
+        framed(known.lower), framed(known.upper), known.level, bool(known.calibrated), known.guarantee
     )
-    assert state is not None
-    calibration = state.memory.get("calibration")
-    return Spread(image, asked, framed("mean"), framed("std"), samples, known["meaning"], calibration)
+    mean, std = framed(known.mean), framed(known.std)
+    return Spread(image, asked, mean, std, samples, known.meaning, state.outcome.calibration)
 
 
-def account_of(known: Mapping[str, Any] | None, request: Uncertainty | None) -> dict[str, Any] | None:
+def account_of(known: PixelUncertainty | None, request: Uncertainty | None) -> dict[str, Any] | None:
     """Plain values for the provenance: source, level, whether it is calibrated, and the guarantee."""
-    if not known or "lower" not in known:
+    if known is None or known.lower is None:
         return None
-    account = {name: known[name] for name in ("meaning", "level", "calibrated", "guarantee")}
-    account |= {"factor": known.get("factor", 1.0), "source": known["source"], "physics": known["physics"]}
+    names = ("meaning", "level", "calibrated", "guarantee", "factor", "source", "physics")
+    account = {name: getattr(known, name) for name in names}
     if request is not None and request.calibration is not None:
         account["calibration"] = request.calibration.name
     return account

@@ -132,7 +132,10 @@ class Parameters(BaseModel):
             return values
         found = {
             name: None
-            if value == "auto" and name in cls.model_fields and typical(cls, name) is not None
+            if isinstance(value, str)
+            and value == "auto"
+            and name in cls.model_fields
+            and typical(cls, name) is not None
             else value
             for name, value in values.items()
         }

@@ -76,7 +76,7 @@ ir.show({"filtered back-projection": fbp, "RED-diff": from_scan}, truth=sharp)
 
 # %%
 several = ir.reconstruct(holes, "red_diff", runs=3, **OPTIONS)
-spread = several.state.memory["uncertainty"]["std"]
+spread = several.state.outcome.uncertainty.std
 error = (several.image - sharp).abs()
 ir.show({"spread of three runs": spread, "true error of their mean": error})
 

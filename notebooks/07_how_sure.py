@@ -46,8 +46,8 @@ ir.show({"sharp": sharp, "blurred, noisy": measurement.data, "vble": result}, tr
 # are images that could all have given these data.
 
 # %%
-uncertainty = result.state.memory["uncertainty"]
-samples, std = uncertainty["samples"], uncertainty["std"]
+uncertainty = result.state.outcome.uncertainty
+samples, std = uncertainty.samples, uncertainty.std
 error = (result.image - sharp).abs()
 ir.show({"one sample": samples[0], "another": samples[1]}, view="difference")
 
@@ -88,7 +88,7 @@ honest = covered(ratio)
 # %%
 other, other_sharp = seen(coins()[30:158, 40:168], 1)
 calibration = ir.reconstruct(other, "vble", **options)
-other_std = calibration.state.memory["uncertainty"]["std"]
+other_std = calibration.state.outcome.uncertainty.std
 scores = ((calibration.image - other_sharp).abs() / other_std).flatten()
 factor = float(scores.quantile(0.9) / normal.icdf(torch.tensor(0.95)))
 calibrated = covered(ratio, factor)
@@ -125,7 +125,7 @@ assert calibrated[at_90] > 0.88
 # %%
 flat, flat_sharp = seen(np.full((128, 128), 128.0), 2)
 easy = ir.reconstruct(flat, "vble", **options)
-easy_std = easy.state.memory["uncertainty"]["std"]
+easy_std = easy.state.outcome.uncertainty.std
 wrong = float(((easy.image - flat_sharp).abs() / easy_std).quantile(0.9) / normal.icdf(torch.tensor(0.95)))
 broken = covered(ratio, wrong)
 print(f"factor {wrong:.2f} from a flat image, {factor:.2f} from coins; covered {broken[at_90]:.2f}")

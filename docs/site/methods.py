@@ -103,7 +103,7 @@ def _needs(kind: Any) -> str:
         said.append("The physics need not be linear.")
     if needs.noise:
         said.append(f"Noise: {' or '.join(needs.noise)}.")
-    if needs.network:
+    if "weights" in kind.model_fields:
         said.append("A trained network: shipped weights, or your own (`imagereg train`).")
     said.append(f"Data: {' or '.join(q.replace('_', ' ') for q in needs.quantity)}.")
     module = inspect.getmodule(kind)

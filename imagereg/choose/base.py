@@ -22,6 +22,7 @@ from imagereg.choose.sure import SURE
 from imagereg.choose.truth import Truth
 from imagereg.errors import UsageError, did_you_mean
 from imagereg.parameters import number_of
+from imagereg.solvers.outcome import Outcome
 from imagereg.solvers.state import State
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def choose(
     """
     # One state at a time: all of them would hold every image of every trial.
     last = deque(iterate_choice(method, measurement, by, vary, seed=seed, **settings), maxlen=1).pop()
-    choice: Choice = last.memory["choice"]
-    return choice
+    assert last.outcome.choice is not None
+    return last.outcome.choice
 
 
 def iterate_choice(
@@ -120,8 +121,8 @@ def iterate_choice(
     """The same, watched: every state of every trial, and one after each trial with its score.
 
     States inside a trial carry the trial in `phase` and the parameters in `values`; the state after it
-    counts trials in `iteration` and holds `score` too. The last one has the `Choice` in
-    `memory["choice"]`.
+    counts trials in `iteration` and holds `score` too. The last one has the `Choice` as
+    its outcome.
     """
     began = time.perf_counter()
     rule = make_rule(by, measurement, seed=seed, **settings)
@@ -155,7 +156,8 @@ def iterate_choice(
         time.perf_counter() - began,
         finished=str(choice),
         values={**best, "score": chosen.score.value},
-        memory={"image": chosen.score.image, "choice": choice},
+        memory={"image": chosen.score.image},
+        outcome=Outcome(choice=choice),
     )
 
 

@@ -17,6 +17,7 @@ from imagereg.choose.maid import MAID
 from imagereg.choose.smoothed_tv import SmoothedSpaceVariantTV, SmoothedTV
 from imagereg.errors import UsageError, did_you_mean
 from imagereg.priors.weights import grey_range
+from imagereg.solvers.outcome import Learned
 from imagereg.solvers.state import State
 
 
@@ -131,7 +132,7 @@ def iterate_learning(
     """Learn a method's parameters from pairs: one state a step, with the training PSNR in `values`.
 
     The image is scaled to [0, 1] by the clean images' range first, so that what is learned is relative to it.
-    The last state holds the method's parameters in `memory["parameters"]`.
+    The last state's outcome has the method's parameters as `learned`.
 
     Parameters
     ----------
@@ -170,11 +171,11 @@ def iterate_learning(
     before = psnr(noisy, clean)
     for state in solvers[by].iterate(learnable.lower, upper, learnable.theta, total=steps, tolerance=1e-6):
         values = {**state.values, "psnr": psnr(state.image, clean), "psnr_noisy": before}
-        memory = dict(state.memory)
+        outcome = state.outcome
         if state.finished:
-            memory["parameters"] = learnable.translate(memory["theta"])
-            memory["method"], memory["by"] = method, by
-        yield replace(state, values=values, memory=memory)
+            found = learnable.translate(state.memory["theta"])
+            outcome = replace(outcome, learned=Learned(method, found, by))
+        yield replace(state, values=values, outcome=outcome)
 
 
 def _span(images: torch.Tensor) -> float:

@@ -77,6 +77,7 @@ class Langevin(DenoiserMethod):
         from imagereg.priors.denoiser import DenoiserPrior
         from imagereg.priors.denoisers import denoiser
         from imagereg.solvers.langevin import DAMPING, SKROCK, ULA
+        from imagereg.solvers.outcome import NOTHING, Outcome, PixelUncertainty
         from imagereg.solvers.problem import Problem
         from imagereg.solvers.state import State
         from imagereg.uncertainty.samples import Moments
@@ -117,14 +118,11 @@ class Langevin(DenoiserMethod):
                     kept.append(x.clone())
             last = iteration == total
             image = x if burning else moments.mean
-            memory: dict[str, Any] = {"image": image}
+            outcome = NOTHING
             if moments.count > 1:
-                memory["uncertainty"] = {"mean": moments.mean, "std": moments.std}
-            if last:
-                memory["uncertainty"] |= {
-                    "samples": torch.stack(kept),
-                    "meaning": f"Langevin samples, {len(kept)} kept",
-                }
+                samples = torch.stack(kept) if last else None
+                meaning = f"Langevin samples, {len(kept)} kept" if last else ""
+                outcome = Outcome(PixelUncertainty(moments.mean, moments.std, samples, meaning))
             yield State(
                 image,
                 iteration,
@@ -133,7 +131,8 @@ class Langevin(DenoiserMethod):
                 phase="burn-in" if burning else "",
                 finished=f"{len(kept)} samples" if last else "",
                 notes=notes,
-                memory=memory,
+                memory={"image": image},
+                outcome=outcome,
                 problem=problem,
             )
 

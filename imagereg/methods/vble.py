@@ -150,6 +150,8 @@ class VBLE(Method):
         self, last: State, estimate: torch.Tensor, samples: Iterator[torch.Tensor]
     ) -> Iterator[State]:
         """States of the sampling, each with the mean so far."""
+        from imagereg.solvers.outcome import Outcome, PixelUncertainty
+
         began = time.perf_counter()
         drawn = estimate.new_empty((self.samples, *estimate.shape))
         total = estimate.new_zeros(estimate.shape)
@@ -166,8 +168,8 @@ class VBLE(Method):
             )
             image = total / number if self.output == "mmse_x" else estimate
             if done:
-                uncertainty = {"mean": total / number, "std": drawn.std(0), "samples": drawn}
-                state = replace(state, memory={**last.memory, "image": image, "uncertainty": uncertainty})
+                known = PixelUncertainty(total / number, drawn.std(0), drawn)
+                state = replace(state, memory={**last.memory, "image": image}, outcome=Outcome(known))
             yield replace(state, image=image)
 
     def _network(self, seen: Seen, noisy: bool) -> tuple[Hyperprior, float, tuple[str, ...]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagereg.errors import OutOfMemory
 
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.running.prepared_run import Work
+    from imagereg.solvers.outcome import PixelUncertainty
     from imagereg.solvers.state import State
 
 
@@ -34,7 +35,7 @@ def _halves(work: Work, part: Measurement) -> Iterator[State]:
 
     middle = part.rows // 2
     images: list[torch.Tensor] = []
-    known: list[Mapping[str, Any]] = []
+    known: list[PixelUncertainty] = []
     state: State | None = None
     for rows in (slice(0, middle), slice(middle, part.rows)):
         half = work.with_physics(replace(part.select(rows=rows), physics=None))
@@ -43,19 +44,21 @@ def _halves(work: Work, part: Measurement) -> Iterator[State]:
         if state is None:
             return
         images.append(state.image)
-        known.append(state.memory.get("uncertainty") or {})
+        if state.outcome.uncertainty is not None:
+            known.append(state.outcome.uncertainty)
     assert state is not None
-    memory = {**state.memory, "uncertainty": _together(known[0], known[1]) if all(known) else None}
+    outcome = replace(state.outcome, uncertainty=_together(*known) if len(known) == 2 else None)
     notes = (*state.notes, "memory did not suffice: in halves")
-    yield replace(state, image=torch.cat(images), memory=memory, notes=notes)
+    yield replace(state, image=torch.cat(images), outcome=outcome, notes=notes)
 
 
-def _together(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def _together(first: PixelUncertainty, second: PixelUncertainty) -> PixelUncertainty:
     """What both halves know of their error; samples have an axis of their own before the rows."""
     import torch
 
-    joined = dict(second)
-    for name, value in second.items():
-        if isinstance(value, torch.Tensor) and value.ndim >= 4:
-            joined[name] = torch.cat((first[name], value), dim=1 if name == "samples" else 0)
-    return joined
+    joined = {
+        name: torch.cat((getattr(first, name), value), dim=1 if name == "samples" else 0)
+        for name in ("mean", "std", "samples", "lower", "upper")
+        if (value := getattr(second, name)) is not None
+    }
+    return replace(second, **joined)

@@ -37,14 +37,14 @@ def beside_of(
     state: State, part: Measurement, request: Uncertainty | None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The images of a slab's uncertainty by name, and its account under the key `uncertainty`."""
-    known = state.memory.get("uncertainty") or {}
+    known = state.outcome.uncertainty
     account = account_of(known, request)
-    if account is None:
+    if known is None or account is None:
         return {}, {}
     images = {
-        name: np.asarray(part.from_tensor(known[name]), dtype=np.float32)
+        name: np.asarray(part.from_tensor(tensor), dtype=np.float32)
         for name in BESIDE
-        if known.get(name) is not None
+        if (tensor := getattr(known, name)) is not None
     }
     return images, {"uncertainty": account}
 

@@ -101,7 +101,8 @@ def write_choice(recipe: Recipe, measurement: Measurement, state: State, folder:
     """
     from imagereg.preview import write_preview
 
-    choice: Choice = state.memory["choice"]
+    choice = state.outcome.choice
+    assert choice is not None
     folder.mkdir(parents=True, exist_ok=True)
     document = json.dumps({**choice.as_dict(), "data": str(measurement)}, indent=2)
     write_beside(folder / "choice.json", lambda stream: stream.write(document.encode()))

@@ -86,7 +86,9 @@ def write_preset(state: State, path: Path, *, source: Path, names: list[str]) ->
     """
     from safetensors.torch import save
 
-    given = state.memory["parameters"]
+    found = state.outcome.learned
+    assert found is not None
+    given = found.parameters
     arrays = {key: value.contiguous().float() for key, value in given.items() if hasattr(value, "shape")}
     parameters: dict[str, Any] = {key: value for key, value in given.items() if key not in arrays}
     if arrays:
@@ -94,7 +96,7 @@ def write_preset(state: State, path: Path, *, source: Path, names: list[str]) ->
         write_beside(beside, lambda stream: stream.write(save(arrays)))
         parameters["filters"] = beside.name
     learned = {
-        "by": state.memory["by"],
+        "by": found.by,
         "pairs": len(names),
         "from": source.name,
         "psnr_noisy": round(state.values["psnr_noisy"], 4),
@@ -105,7 +107,7 @@ def write_preset(state: State, path: Path, *, source: Path, names: list[str]) ->
         "imagereg": imagereg.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    preset = Preset(state.memory["method"], parameters, learned)
+    preset = Preset(found.method, parameters, learned)
     text = preset.to_yaml()
     write_beside(path, lambda stream: stream.write(text.encode()))
     return preset

@@ -153,7 +153,7 @@ def write_weights(
         seed=seed,
         metrics=metrics,
     )
-    return save_network(out, state.memory["network"], card, half=half)
+    return save_network(out, state.outcome.network, card, half=half)
 
 
 _PASSING = ("images_per_second", "seconds_to_go", "rate")

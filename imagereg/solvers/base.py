@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from imagereg.solvers.outcome import NOTHING
 from imagereg.solvers.state import Memory, State
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Solver(Protocol):
-    """An algorithm: a frozen dataclass of its own settings, with no state and no loop."""
+    """An algorithm: a frozen dataclass of its own settings, with no state and no loop.
+
+    One that knows more than an image says it by `outcome(memory)`; one with a dual variable has
+    `gap(problem, memory)`.
+    """
 
     def check(self, problem: Problem) -> None:
         """Raise `Refusal` when the problem has a term that this algorithm cannot take."""
@@ -55,6 +60,7 @@ def iterate(
         Before the first step, when the solver cannot take a term of the problem.
     """
     solver.check(problem)
+    outcome = getattr(solver, "outcome", None)
     began = time.perf_counter() - (resume.seconds if resume else 0.0)
     first = resume.iteration if resume else 0
     with torch.no_grad():
@@ -69,6 +75,7 @@ def iterate(
                 total,
                 time.perf_counter() - began,
                 memory=memory,
+                outcome=outcome(memory) if outcome else NOTHING,
                 problem=problem,
                 solver=solver,
                 notes=notes,

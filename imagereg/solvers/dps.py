@@ -113,10 +113,7 @@ class DPS:
             dtype=image.dtype,
             rng=random,
         )
-        # An item is drawn alike whatever other items share its batch (decision 6).
-        model.solver.randn_like = lambda like: (
-            torch.empty_like(like[:1]).normal_(generator=random).expand_as(like)
-        )
+        model.solver.randn_like = lambda like: draw(like, random)
         return model, seen
 
     def _scaled(self, problem: Problem) -> tuple[Any, torch.Tensor]:
@@ -135,3 +132,8 @@ class DPS:
         wanted = data / unit if ramp is None else ramp.half(data / unit)
         noise = self.noise.flatten() if isinstance(self.noise, torch.Tensor) else self.noise
         return Physics(A=forward, noise_model=GaussianNoise(noise)), wanted
+
+
+def draw(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """White noise, the same for all items: an item comes out alike whatever others share its batch."""
+    return torch.empty_like(like[:1]).normal_(generator=generator).expand_as(like)

@@ -10,15 +10,16 @@ from imagereg.errors import UsageError
 from imagereg.priors.denoiser import DenoiserPrior
 from imagereg.solvers.base import Solver
 from imagereg.solvers.linear import named
+from imagereg.solvers.outcome import Outcome, PixelUncertainty
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.state import Memory
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Independent runs side by side: the image is their mean, and `uncertainty` in the memory their spread.
+    """Independent runs side by side: the image is their mean, and their outcome has the uncertainty.
 
-    `uncertainty` holds mean (B, C, ...), std (B, C, ...), the standard deviation with the number of runs less
+    It holds mean (B, C, ...), std (B, C, ...), the standard deviation with the number of runs less
     one below, and samples (runs, B, C, ...).
 
     Parameters
@@ -43,12 +44,17 @@ class Ensemble:
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
         """All runs from the same start."""
-        return _seen([member.init(problem, start) for member in self.members])
+        return _joined([member.init(problem, start) for member in self.members])
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """One step of each run."""
         pairs = zip(self.members, memory["members"], strict=True)
-        return _seen([member.step(problem, one) for member, one in pairs])
+        return _joined([member.step(problem, one) for member, one in pairs])
+
+    def outcome(self, memory: Memory) -> Outcome:
+        """Mean, standard deviation and the runs' images themselves."""
+        samples = memory["samples"]
+        return Outcome(PixelUncertainty(mean=memory["image"], std=samples.std(0), samples=samples))
 
 
 def white(like: torch.Tensor, seed: int, place: int) -> torch.Tensor:
@@ -78,8 +84,6 @@ def only_denoiser(problem: Problem, who: str) -> DenoiserPrior:
     return problem.priors[0]
 
 
-def _seen(members: list[Memory]) -> Memory:
+def _joined(members: list[Memory]) -> Memory:
     samples = torch.stack([one["image"] for one in members])
-    mean = samples.mean(0)
-    spread = {"mean": mean, "std": samples.std(0), "samples": samples}
-    return {"image": mean, "uncertainty": spread, "members": members}
+    return {"image": samples.mean(0), "samples": samples, "members": members}

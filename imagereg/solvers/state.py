@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from imagereg.solvers.outcome import NOTHING, Outcome
+
 if TYPE_CHECKING:
     from imagereg.solvers.problem import Problem
 
@@ -31,6 +33,7 @@ class State:
     notes : what was chosen for the user, one sentence each.
     values : quantities that the work itself gives; they go before the computed ones of the same name.
     memory : what the solver needs to go on from here (see `Memory`).
+    outcome : what the work gives beside its image.
     """
 
     image: torch.Tensor
@@ -42,6 +45,7 @@ class State:
     notes: tuple[str, ...] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     memory: Memory = field(default_factory=dict, repr=False)
+    outcome: Outcome = NOTHING
     problem: Problem | None = field(default=None, repr=False)
     solver: Any = field(default=None, repr=False)
 

@@ -180,7 +180,7 @@ def train_learned_proximal(
     Yields
     ------
     States of `imagereg.training.loop.train`, counted through all stages; the network of the last one is
-    `state.memory["network"]`, and the task's network has the same weights.
+    `state.outcome.network`, and the task's network has the same weights.
 
     Raises
     ------
@@ -196,7 +196,8 @@ def train_learned_proximal(
         log = None if folder is None else folder / f"stage{number}.csv"
         averaged: dict[str, torch.Tensor] | None = None
         for state in train(task, stage.schedule, checkpoint=checkpoint, log=log):
-            averaged = state.memory["network"].state_dict()
+            assert state.outcome.network is not None
+            averaged = state.outcome.network.state_dict()
             last = number + 1 == len(plan) and state.finished
             yield replace(
                 state,

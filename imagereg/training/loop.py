@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from imagereg.errors import UsageError
+from imagereg.solvers.outcome import Outcome
 from imagereg.solvers.state import State
 from imagereg.training.checkpoint import read_checkpoint, write_checkpoint
 from imagereg.training.optimisers import Descent, Optimiser
@@ -95,7 +96,7 @@ def train(
     log: Path | None = None,
     tensorboard: Path | None = None,
 ) -> Iterator[State]:
-    """Train a network, one state a step; `state.memory['network']` is the averaged network so far.
+    """Train a network, one state a step; `state.outcome.network` is the averaged network so far.
 
     The numbers of a step depend on the seed and its number alone. So a run that was killed goes on from its
     checkpoint and ends with the weights of one that was not.
@@ -178,7 +179,8 @@ def train(
             phase="training",
             finished=f"{step} steps" if last else "",
             values=values,
-            memory={"network": averaged, "image": image},
+            memory={"image": image},
+            outcome=Outcome(network=averaged),
         )
         if last:
             break

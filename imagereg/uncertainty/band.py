@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import torch
 
@@ -31,7 +29,15 @@ class Band:
     upper: torch.Tensor
 
     @classmethod
-    def of(cls, known: Mapping[str, Any], image: torch.Tensor, level: float) -> Band:
+    def of(
+        cls,
+        image: torch.Tensor,
+        level: float,
+        *,
+        samples: torch.Tensor | None = None,
+        std: torch.Tensor | None = None,
+        mean: torch.Tensor | None = None,
+    ) -> Band:
         """The interval of nominal `level` around `image`, from `samples` or `std`.
 
         From samples z: [m + q_low(z) - mean(z), m + q_high(z) - mean(z)] with the order statistics of
@@ -40,9 +46,10 @@ class Band:
 
         Parameters
         ----------
-        known : `samples` (S, B, C, ...) or `std` (B, C, ...), and perhaps `mean`.
         image : (B, C, ...) the point estimate m.
         level : between 0 and 1.
+        samples, std : (S, B, C, ...) and (B, C, ...), one of them at least.
+        mean : (B, C, ...) of the samples, where it is known.
 
         Raises
         ------
@@ -50,9 +57,7 @@ class Band:
             When there is neither, or the level is out of range.
         """
         check_level(level)
-        samples, std = known.get("samples"), known.get("std")
         if samples is not None and ranks(int(samples.shape[0]), level) is not None:
-            mean = known.get("mean")
             mean = torch.as_tensor(samples).mean(0) if mean is None else mean
             low, high = quantiles(samples, level)
             below, above = mean - low, high - mean

@@ -13,16 +13,19 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
 
 def coverage_curve(
-    known: Mapping[str, Any], image: torch.Tensor, truth: torch.Tensor, levels: Sequence[float] = LEVELS
+    known: Mapping[str, torch.Tensor],
+    image: torch.Tensor,
+    truth: torch.Tensor,
+    levels: Sequence[float] = LEVELS,
 ) -> dict[float, float]:
     """Nominal level to the fraction of pixels whose interval of that level holds the truth.
 
     Parameters
     ----------
-    known : `samples` or `std` (see `Band.of`).
+    known : `samples`, `std`, `mean` by name (see `Band.of`).
     image, truth : (B, C, ...).
     """
-    return {level: Band.of(known, image, level).coverage(truth) for level in levels}
+    return {level: Band.of(image, level, **known).coverage(truth) for level in levels}
 
 
 def correlation(error: torch.Tensor, std: torch.Tensor) -> float:

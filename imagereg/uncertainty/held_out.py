@@ -70,11 +70,11 @@ def held_out_views(
     used: int = 1,
     levels: Sequence[float] = LEVELS,
 ) -> Iterator[State]:
-    """States of the runs; the last one has `memory["held_out"]`, a `HeldOutCoverage`.
+    """States of the runs; the last one has the coverage as its outcome.
 
     Parameters
     ----------
-    states : runs a method on a measurement; its last state has `memory["uncertainty"]["samples"]`.
+    states : runs a method on a measurement; its last state's outcome has samples.
     measurement : a ready scan.
     level : of the width that is told.
     folds, used : every `folds`-th view is left out, beginning at 0, 1, ..., `used` - 1 in turn.
@@ -100,7 +100,8 @@ def held_out_views(
         part, rest = take_views(measurement, ~held), take_views(measurement, held)
         for last in states(part):
             yield replace(last, finished="", phase=f"fold {fold + 1} of {used}, {last.phase}".rstrip(", "))
-        samples = (last.memory.get("uncertainty") or {}).get("samples") if last is not None else None
+        known = None if last is None else last.outcome.uncertainty
+        samples = None if known is None else known.samples
         if last is None or samples is None:
             raise UsageError(
                 "held-out views: the method gives no samples to predict with; take "
@@ -134,7 +135,7 @@ def held_out_views(
         noise=how,
     )
     assert last is not None
-    yield replace(last, finished=f"{used} folds", memory={**last.memory, "held_out": found})
+    yield replace(last, finished=f"{used} folds", outcome=replace(last.outcome, coverage=found))
 
 
 def _quantile(level: float) -> float:

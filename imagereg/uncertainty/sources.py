@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from imagereg.errors import UsageError
+from imagereg.solvers.outcome import Outcome, PixelUncertainty
 from imagereg.uncertainty.samples import Moments
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, 
 
     States of the further runs have the phase 'run k of n' and the image found first, with no figures of
     their own; iterations go on counting. The last state is that of the first run with
-    `memory["uncertainty"] = {"mean", "std", "samples", "meaning"}`.
+    mean, std, samples and meaning as its outcome's uncertainty.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, 
         part = draws.next()
         torch.manual_seed(seed + k)
         for again in (_reseeded(method, k) if kind == "seeds" else method).iterate(part):
-            known = {} if moments.count < 2 else {"uncertainty": {"mean": moments.mean, "std": moments.std}}
+            so_far = None if moments.count < 2 else PixelUncertainty(moments.mean, moments.std)
             yield replace(
                 last,
                 iteration=k * each + again.iteration,
@@ -116,21 +117,18 @@ def sampled(method: Iterable, measurement: Measurement, source: str, runs: int, 
                 values={},
                 problem=None,
                 solver=None,
-                memory={"image": image, **known},
+                memory={"image": image},
+                outcome=Outcome(so_far),
             )
         if again is None:
             raise UsageError("a run on resampled data gave no image: let it take at least one iteration.")
         seconds += again.seconds
         moments.add(again.image)
         samples.append(again.image.detach())
-    spread = {
-        "mean": moments.mean,
-        "std": moments.std,
-        "samples": torch.stack(samples),
-        "meaning": f"{MEANINGS[kind]}, {runs} runs",
-    }
+    meaning = f"{MEANINGS[kind]}, {runs} runs"
+    known = PixelUncertainty(moments.mean, moments.std, torch.stack(samples), meaning)
     reason = last.finished or f"{last.iteration} iterations"
-    yield replace(last, seconds=seconds, finished=reason, memory={**last.memory, "uncertainty": spread})
+    yield replace(last, seconds=seconds, finished=reason, outcome=replace(last.outcome, uncertainty=known))
 
 
 MEANINGS = {

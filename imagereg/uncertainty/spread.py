@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
+from imagereg.solvers.outcome import PixelUncertainty
 from imagereg.uncertainty.band import Band, check_level
 from imagereg.uncertainty.calibration import Calibration
 
@@ -93,19 +93,19 @@ class Spread:
             for name, value in (("samples", self.samples), ("std", self.std), ("mean", self.mean))
             if value is not None
         }
-        band = Band.of(known, torch.as_tensor(image)[None], level)
+        band = Band.of(torch.as_tensor(image)[None], level, **known)
         tensors = isinstance(image, torch.Tensor)
         lower, upper = (end[0] if tensors else end[0].numpy() for end in (band.lower, band.upper))
         return Interval(lower, upper, level, False)
 
 
-def told(
-    known: Mapping[str, Any],
+def completed(
+    known: PixelUncertainty,
     image: torch.Tensor,
     level: float,
     calibration: Calibration | None,
     data: torch.Tensor,
-) -> dict[str, Any]:
+) -> PixelUncertainty:
     """What a source gave, completed: `lower`, `upper`, `level`, `calibrated`, `guarantee`, `std`, `mean`.
 
     A method that gives `lower` and `upper` itself, with their `level`, is believed where no calibration is
@@ -113,34 +113,32 @@ def told(
 
     Parameters
     ----------
-    known : any of `samples`, `std`, `mean`, `meaning`.
+    known : with samples, or std, or both ends of intervals.
     image : (B, C, ...) the point estimate.
     data : (B, C, ...) what was measured, which the factor of some calibrations follows.
     """
-    found = dict(known)
-    samples = found.get("samples")
+    mean, std, samples = known.mean, known.std, known.samples
     if samples is not None and samples.shape[0] > 1:
-        found.setdefault("mean", samples.mean(0))
-        found.setdefault("std", samples.std(0))
-    if calibration is None and "lower" in found and "upper" in found:
-        found.setdefault("level", level)
-        return {"calibrated": False, "guarantee": "", **found}
-    band = Band.of(found, image, level)
+        mean = samples.mean(0) if mean is None else mean
+        std = samples.std(0) if std is None else std
+    found = replace(known, mean=mean, std=std, calibrated=calibration is not None)
+    if calibration is None and known.lower is not None and known.upper is not None:
+        return replace(found, level=known.level or level)
+    band = Band.of(image, level, samples=samples, std=std, mean=mean)
     factor: Step = 1.0
     if calibration is not None:
         factor = calibration.factor_for(data)
         if isinstance(factor, torch.Tensor):
             factor = factor.reshape(-1, *[1] * (image.ndim - 1)).to(image)
         band = band.scaled(factor)
-    return {
-        **found,
-        "lower": band.lower,
-        "upper": band.upper,
-        "level": level,
-        "calibrated": calibration is not None,
-        "guarantee": "" if calibration is None else calibration.guarantee,
-        "factor": float(torch.as_tensor(factor).double().mean()),
-    }
+    return replace(
+        found,
+        lower=band.lower,
+        upper=band.upper,
+        level=level,
+        guarantee="" if calibration is None else calibration.guarantee,
+        factor=float(torch.as_tensor(factor).double().mean()),
+    )
 
 
 def _array(values: Any) -> Any:

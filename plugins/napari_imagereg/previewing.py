@@ -294,7 +294,8 @@ def _last_look(ready: Prepared, state: Any, prepared: float, stopped: bool) -> L
         metrics=dict(account["metrics"]),
         provenance=account,
         offers=tuple(
-            replace(offer, image=single(part.from_tensor(offer.image))) for offer in offers(state.memory)
+            replace(offer, image=single(part.from_tensor(offer.image)))
+            for offer in offers(state.outcome.uncertainty)
         ),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
@@ -66,7 +65,7 @@ def suggestions(
     for state in iterate_choice(method, ready, rule, seed=execution.seed):
         if stop.is_set():
             return
-        choice: Any = state.memory.get("choice") if state.memory else None
+        choice = state.outcome.choice
         if choice is not None:
             curve = sorted((float(trial[name]), float(trial["score"])) for trial in choice.curve)
             tried, scores = zip(*curve, strict=True)

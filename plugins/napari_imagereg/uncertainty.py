@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagereg.solvers.outcome import PixelUncertainty
 
 CALIBRATED = "calibrated: on images with known truth it held as often as it says"
 NOT_CALIBRATED = "not calibrated: read where it is large, not how large it is"
@@ -54,20 +57,18 @@ def legend_of(shown: Sequence[Offer]) -> str:
     return "\n".join(lines)
 
 
-def offers(memory: Mapping[str, Any]) -> tuple[Offer, ...]:
-    """The images of uncertainty in a last state's memory, in the order in which they are shown.
+def offers(known: PixelUncertainty | None) -> tuple[Offer, ...]:
+    """The images of uncertainty of a last state, in the order in which they are shown.
 
-    They lie in `memory["uncertainty"]` or beside the image: `std`, `mean`, and the interval `lower` to
-    `upper` that holds the truth with probability `level`; `calibrated` and `meaning` tell about all of them.
+    They are `std`, `mean`, and the interval `lower` to `upper` that holds the truth with probability
+    `level`; `calibrated` and `meaning` tell about all of them.
     The `guarantee` of a calibration is about the interval, and its legend says it.
     """
-    inner = memory.get("uncertainty")
-    held: Mapping[str, Any] = {**memory, **inner} if isinstance(inner, Mapping) else memory
-    known = held.get("calibrated")
-    calibrated = None if known is None else bool(known)
+    if known is None:
+        return ()
+    calibrated = known.calibrated
     trust = {True: CALIBRATED, False: NOT_CALIBRATED, None: UNKNOWN}[calibrated]
-    source = str(held.get("meaning") or "")
-    guarantee = str(held.get("guarantee") or "") if calibrated else ""
+    source, guarantee = known.meaning, known.guarantee if calibrated else ""
 
     def offer(name: str, image: Any, what: str) -> Offer:
         of_interval = name in ("width", "lower", "upper")
@@ -77,14 +78,13 @@ def offers(memory: Mapping[str, Any]) -> tuple[Offer, ...]:
         return Offer(name, image, what, said, of_interval, source)
 
     found = []
-    if held.get("std") is not None:
-        found.append(offer("std", held["std"], "standard deviation of each pixel, in the image's unit"))
-    if held.get("mean") is not None:
-        found.append(offer("mean", held["mean"], "mean of the images that fit the data"))
-    lower, upper = held.get("lower"), held.get("upper")
+    if known.std is not None:
+        found.append(offer("std", known.std, "standard deviation of each pixel, in the image's unit"))
+    if known.mean is not None:
+        found.append(offer("mean", known.mean, "mean of the images that fit the data"))
+    lower, upper = known.lower, known.upper
     if lower is not None and upper is not None:
-        level = held.get("level")
-        of = f"{float(level):.0%} interval" if level is not None else "interval"
+        of = f"{known.level:.0%} interval" if known.level is not None else "interval"
         found.append(offer("width", upper - lower, f"width of each pixel's {of}"))
         found.append(offer("lower", lower, f"lower end of each pixel's {of}"))
         found.append(offer("upper", upper, f"upper end of each pixel's {of}"))

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from napari_imagereg.uncertainty import offers
 
 from imagereg import discovery
 from imagereg.methods import registry
 from imagereg.methods.base import Method
 from imagereg.parameters import parameter
+from imagereg.solvers.outcome import PixelUncertainty
 
 
 class ToyLearner(Method):
@@ -28,6 +30,7 @@ class ToyLearner(Method):
     steps: int = parameter(12, "Steps of training", ge=1)
 
     def iterate(self, measurement: Any) -> Iterator[Any]:
+        from imagereg.solvers.outcome import Outcome
         from imagereg.solvers.state import State
 
         image = measurement.data.clone()
@@ -46,14 +49,15 @@ class ToyLearner(Method):
             1,
             1,
             finished="one pass",
-            memory={
-                "image": image,
-                "std": (image - image.mean()).abs(),
-                "lower": image - 0.5,
-                "upper": image + 0.5,
-                "level": 0.9,
-                "calibrated": False,
-            },
+            outcome=Outcome(
+                PixelUncertainty(
+                    std=(image - image.mean()).abs(),
+                    lower=image - 0.5,
+                    upper=image + 0.5,
+                    level=0.9,
+                    calibrated=False,
+                )
+            ),
         )
 
 
@@ -107,7 +111,7 @@ def test_training_is_watched_and_uncertainty_is_shown_with_its_legend(
 
 
 def test_a_method_without_uncertainty_offers_nothing() -> None:
-    assert offers({"image": 1}) == ()
+    assert offers(None) == ()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +119,8 @@ def test_a_method_without_uncertainty_offers_nothing() -> None:
     [(True, "calibrated: on images"), (False, "not calibrated"), (None, "does not say")],
 )
 def test_the_legend_says_whether_it_is_calibrated(calibrated: bool | None, words: str) -> None:
-    held = {"std": np.ones(2), "calibrated": calibrated, "meaning": "64 posterior samples"}
-    (offer,) = offers({"image": 0, "uncertainty": held})
+    known = PixelUncertainty(std=torch.ones(2), calibrated=calibrated, meaning="64 posterior samples")
+    (offer,) = offers(known)
     assert words in offer.legend
     assert "64 posterior samples" in offer.legend
 
@@ -151,7 +155,7 @@ def test_layers_of_a_calibrated_preview_say_the_guarantee(tmp_path: Any) -> None
     asked = {"source": "noise", "runs": 4, "calibration": tmp_path / "calibration.json"}
     state = reconstruct(scan, tv, uncertainty=asked).state
     assert state is not None
-    shown = {offer.name: offer for offer in offers(state.memory)}
+    shown = {offer.name: offer for offer in offers(state.outcome.uncertainty)}
     assert set(shown) == {"std", "mean", "width", "lower", "upper"}
     for end in ("width", "lower", "upper"):
         assert shown[end].calibrated is True

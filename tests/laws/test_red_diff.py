@@ -190,15 +190,15 @@ def test_runs_tell_their_spread_and_are_those_of_their_seeds(name: str) -> None:
     measurement = masked(noise=0.05, items=(7, 21))
     chosen = method(name, iterations=12, scale=1.0, seed=5).using(empirical(PICTURES + 0.0))
     state = final(ir.iterate(measurement, chosen.model_copy(update={"runs": 3})))
-    spread = state.memory["uncertainty"]
-    assert spread["samples"].shape == (3, 2, 1, 12, 12)
-    assert torch.equal(spread["mean"], spread["samples"].mean(0))
-    assert torch.equal(spread["mean"], state.image)
-    assert torch.equal(spread["std"], spread["samples"].std(0))
+    spread = state.outcome.uncertainty
+    assert spread.samples.shape == (3, 2, 1, 12, 12)
+    assert torch.equal(spread.mean, spread.samples.mean(0))
+    assert torch.equal(spread.mean, state.image)
+    assert torch.equal(spread.std, spread.samples.std(0))
     assert state.residual is not None
     second = final(ir.iterate(measurement, chosen.model_copy(update={"seed": 6})))
-    torch.testing.assert_close(second.image, spread["samples"][1])
-    assert "uncertainty" not in second.memory
+    torch.testing.assert_close(second.image, spread.samples[1])
+    assert second.outcome.uncertainty is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -246,6 +246,7 @@ def test_the_reverse_diffusion_goes_as_in_deepinv(monkeypatch: pytest.MonkeyPatc
     from deepinv.sampling.sde_solver import BaseSDESolver
 
     monkeypatch.setattr(BaseSDESolver, "randn_like", lambda self, x, seed=None: torch.zeros_like(x))
+    monkeypatch.setattr("imagereg.solvers.dps.draw", lambda like, generator: torch.zeros_like(like))
     root = 0.2 * normal(13, 4, 4)
     prior = gaussian(torch.full((4,), 0.5).double(), root @ root.mT)
     matrix, y = normal(14, 3, 4), normal(15, 2, 3)

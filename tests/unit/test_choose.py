@@ -232,7 +232,7 @@ def test_several_parameters_are_chosen_together() -> None:
 
 def test_whole_numbers_stay_whole_and_are_not_tried_twice() -> None:
     states = list(iterate_choice(SoftThreshold(), hills(n=16), by="truth", vary={"repeats": (1, 5)}))
-    choice = states[-1].memory["choice"]
+    choice = states[-1].outcome.choice
     tried = [row["repeats"] for row in choice.curve]
     assert all(value == int(value) for value in tried)
     assert len(tried) == len(set(tried)) <= 5
@@ -243,8 +243,8 @@ def test_states_show_the_trial_and_the_last_one_holds_the_choice() -> None:
     trials = [s for s in states if s.phase == "choosing"]
     inside = [s for s in states if s.phase.startswith("trial")]
     last = states[-1]
-    assert len(trials) == last.iteration == last.memory["choice"].evidence["trials"]
-    assert len(inside) == last.memory["choice"].evidence["iterations"]
+    assert len(trials) == last.iteration == last.outcome.choice.evidence["trials"]
+    assert len(inside) == last.outcome.choice.evidence["iterations"]
     assert all("strength" in s.values for s in states)
     assert all(not s.finished for s in states[:-1])
     assert last.finished.startswith("strength = ")

@@ -42,7 +42,7 @@ def test_tv_denoising_loses_at_most_half_a_decibel(by: str) -> None:
     for rule in ("truth", by):
         *_, last = iterate_choice(method("tv", iterations=150), measurement, rule, vary)
         images[rule] = last.image
-        assert last.memory["choice"].evidence["at_the_end"] == []
+        assert last.outcome.choice.evidence["at_the_end"] == []
     assert psnr(images[by], measurement.truth) > psnr(images["truth"], measurement.truth) - 0.5
 
 
@@ -118,7 +118,7 @@ def test_a_pre_estimate_is_made_once() -> None:
     states = list(iterate_choice(adaptive, measurement, "truth", vary))
     trials = {s.phase.split(":")[0] for s in states if "pre-estimate" in s.phase and s.iteration > 0}
     assert trials == {"trial 1"}
-    choice = states[-1].memory["choice"]
+    choice = states[-1].outcome.choice
     assert choice.method.psi == "tv"
     *_, alone = choice.method.iterate(measurement)
     assert float((alone.image - states[-1].image).norm()) < 0.02 * float(alone.image.norm())

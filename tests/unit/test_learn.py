@@ -85,7 +85,7 @@ def test_learning_is_for_images_in_any_grey_range(pairs: tuple[torch.Tensor, tor
     found = []
     for scale in (1.0, 1e-3):
         *_, last = iterate_learning(noisy * scale, clean * scale, "tv", by="hoag", steps=6, smoothing=1e-2)
-        found.append(last.memory["parameters"]["strength"])
+        found.append(last.outcome.learned.parameters["strength"])
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 

@@ -56,8 +56,8 @@ def test_a_killed_training_goes_on_to_the_same_weights_to_the_last_bit(
     resumed = deque(train(Smoothing(seed=5), schedule, **files), maxlen=1)[0]
     assert resumed.values["held_loss"] == whole.values["held_loss"]
     assert resumed.values["loss"] == whole.values["loss"]
-    expected = whole.memory["network"].state_dict()
-    for name, weight in resumed.memory["network"].state_dict().items():
+    expected = whole.outcome.network.state_dict()
+    for name, weight in resumed.outcome.network.state_dict().items():
         assert torch.equal(weight, expected[name]), name
     logs = [list(csv.DictReader((tmp_path / name).open())) for name in ("whole.csv", "log.csv")]
     figures = [[(row["step"], row["loss"], row["held_loss"]) for row in rows] for rows in logs]

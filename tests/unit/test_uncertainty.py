@@ -80,7 +80,7 @@ def test_an_interval_holds_a_new_draw_as_often_as_its_level_says() -> None:
     covered = coverage_curve({"samples": samples}, mean, new, (0.5, 0.8, 0.9))
     for level, fraction in covered.items():
         assert fraction == pytest.approx(level, abs=0.04)
-    band = Band.of({"samples": samples}, mean, 0.9)
+    band = Band.of(mean, 0.9, samples=samples)
     told = figures(band, new)
     assert told["coverage"] == covered[0.9]
     assert len(told["coverage_by_width"]) == 4
@@ -90,7 +90,7 @@ def test_bands_are_nested_floored_and_scored_by_the_factor_that_covers() -> None
     std = torch.rand(2, 1, 8, 8)
     std[0, 0, :2] = 0.0
     image = torch.randn(2, 1, 8, 8)
-    band = Band.of({"std": std}, image, 0.9)
+    band = Band.of(image, 0.9, std=std)
     half = (band.width / 2)[0]
     assert half.min() >= 0.999 * FLOOR * half.square().mean().sqrt() / 1.1
     truth = image + torch.randn_like(image)
@@ -100,9 +100,9 @@ def test_bands_are_nested_floored_and_scored_by_the_factor_that_covers() -> None
         inside = (truth >= scaled.lower) & (truth <= scaled.upper)
         assert torch.equal(inside, scores <= factor) or (inside != (scores <= factor)).sum() <= 1
     with pytest.raises(UsageError, match="all samples are the same"):
-        Band.of({"std": torch.zeros_like(image)}, image, 0.9)
+        Band.of(image, 0.9, std=torch.zeros_like(image))
     with pytest.raises(UsageError, match="neither two samples nor a standard deviation"):
-        Band.of({}, image, 0.9)
+        Band.of(image, 0.9)
 
 
 def test_the_noise_bootstrap_of_a_linear_method_has_the_noise_it_passes() -> None:
@@ -175,7 +175,7 @@ def test_states_count_on_through_the_runs_and_progress_never_falls() -> None:
     assert [state.phase for state in states].count("run 2 of 3,") == 2
     assert [bool(state.finished) for state in states] == [False] * (len(states) - 1) + [True]
     # Whoever stops early has the spread so far.
-    assert float(states[-2].memory["uncertainty"]["std"].mean()) > 0
+    assert float(states[-2].outcome.uncertainty.std.mean()) > 0
 
 
 def scan_of(views: int = 40, columns: int = 32, **changes: Any) -> ir.Measurement:
@@ -201,7 +201,7 @@ def test_the_bootstrap_of_a_scan_draws_views_and_its_intervals_hold_left_out_dat
     def states(part: Any) -> Iterator[State]:
         return states_with_intervals(method, part, request_of("bootstrap"), 0)
 
-    found = last_of(held_out_views(states, ready, folds=4)).memory["held_out"]
+    found = last_of(held_out_views(states, ready, folds=4)).outcome.coverage
     assert found.views == 10
     assert abs(found.coverage[0.9] - 0.9) < 0.1
     assert found.without_spread[0.9] < found.coverage[0.9]

@@ -119,11 +119,11 @@ def test_densities_sum_to_one() -> None:
 def test_the_last_state_holds_mean_spread_and_samples(weights: str) -> None:
     measurement = blurred(2)
     state = run(measurement, weights, iterations=40, samples=8)
-    found = state.memory["uncertainty"]
-    assert found["samples"].shape == (8, *measurement.truth.shape)
-    assert torch.allclose(found["mean"], found["samples"].mean(0), atol=1e-5)
-    assert torch.allclose(found["std"], found["samples"].std(0), atol=1e-5)
-    assert torch.equal(state.image, found["mean"]) and float(found["std"].min()) > 0
+    found = state.outcome.uncertainty
+    assert found.samples.shape == (8, *measurement.truth.shape)
+    assert torch.allclose(found.mean, found.samples.mean(0), atol=1e-5)
+    assert torch.allclose(found.std, found.samples.std(0), atol=1e-5)
+    assert torch.equal(state.image, found.mean) and float(found.std.min()) > 0
     assert state.finished and state.iteration == state.total == 48
     assert torch.equal(run(measurement, weights, iterations=40, samples=8).image, state.image)
     other = run(measurement, weights, iterations=40, samples=8, seed=1)
@@ -140,7 +140,7 @@ def test_every_way_of_inference_lowers_its_objective(weights: str, variant: str,
     )
     losses = [state.values["objective"] for state in states if not state.phase]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
-    assert ("uncertainty" in states[-1].memory) == (variant == "xz" or inference == "variational")
+    assert (states[-1].outcome.uncertainty is not None) == (variant == "xz" or inference == "variational")
     assert torch.isfinite(states[-1].image).all()
 
 
