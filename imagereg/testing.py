@@ -99,10 +99,10 @@ def check_prior(prior: Prior, like: torch.Tensor, *, tolerance: float = 1e-4) ->
 
     name, operator = type(prior).__name__, prior.operator
     x = _noise(like, 0)
-    ahead = operator.A(x)
-    z = _noise(ahead, 1)
-    difference = abs(float((ahead * z).sum() - (x * operator.A_adjoint(z)).sum()))
-    size = float(ahead.norm() * z.norm())
+    Ax = operator.A(x)
+    z = _noise(Ax, 1)
+    difference = abs(float((Ax * z).sum() - (x * operator.A_adjoint(z)).sum()))
+    size = float(Ax.norm() * z.norm())
     if difference > _allowed(like, None) * size:
         raise LawBroken(f"{name}: A_adjoint of its operator is not the transpose ({difference / size:.2g}).")
     for _ in range(50):

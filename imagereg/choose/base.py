@@ -229,14 +229,14 @@ def make_rule(by: str, measurement: Measurement, *, seed: int = 0, **settings: A
 def _plan(
     rule: Rule, ranges: tuple[ParameterRange, ...], start: tuple[float, ...]
 ) -> Generator[tuple[float, ...], Score, tuple[float, ...]]:
-    """The search that a rule asks for, over one parameter or, one after the other, over several."""
+    """The by_corner that a rule asks for, over one parameter or, one after the other, over several."""
     if rule.goal == "corner":
-        bend = corner(ranges[0].finest)
-        place = next(bend)
+        by_corner = corner(ranges[0].finest)
+        place = next(by_corner)
         while True:
             score = yield (place,)
             try:
-                place = bend.send((score.value, score.across))
+                place = by_corner.send((score.value, score.across))
             except StopIteration as end:
                 return (end.value,)
     places = list(start)

@@ -196,6 +196,6 @@ class _Run:
     def _bounds(self, image: torch.Tensor, error: float) -> tuple[float, float]:
         """Certain bounds of g(x(theta)) from an image within `error` of x(theta)."""
         value = self.upper.value(image)
-        slope = float(self.upper.gradient(image).norm()) * error
-        curve = 0.5 * self.upper.lipschitz * error**2
-        return value - slope - (0.0 if self.upper.convex else curve), value + slope + curve
+        first = float(self.upper.gradient(image).norm()) * error
+        second = 0.5 * self.upper.lipschitz * error**2
+        return value - first - (0.0 if self.upper.convex else second), value + first + second

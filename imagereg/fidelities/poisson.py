@@ -159,8 +159,8 @@ class TransmissionPoisson(Fidelity):
         v = base + w
         for _ in range(2):
             # The sum above loses digits where t N is large; Newton on the equation itself finds them again.
-            bend = t * self.blank * torch.exp(-v)
-            v = v - ((v - u) + (t * self.data - bend)) / (1 + bend)
+            curvature = t * self.blank * torch.exp(-v)
+            v = v - ((v - u) + (t * self.data - curvature)) / (1 + curvature)
         return v
 
     def conjugate(self, v: torch.Tensor) -> torch.Tensor:

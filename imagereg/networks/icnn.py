@@ -156,21 +156,21 @@ class ICNN(nn.Module):
         if len(x) > 1 and x[0, 0].numel() >= LARGE and not torch.is_grad_enabled():
             return torch.cat([self(item[None]) for item in x])
         total: torch.Tensor | float = 0.0
-        slope: torch.Tensor | None = None  # of psi by what enters g
+        derivative: torch.Tensor | None = None  # of psi by what enters g
         layers = self._layers(x)
         for k in reversed(range(len(self.widths))):
             z = layers.pop()
             upon = torch.addcmul(_each(self.readout[k]), _each(self.square[k]), z) * self._counted(k, x)
-            if slope is not None:
+            if derivative is not None:
                 stride, pad = self.strides[k + 1], self.kernel // 2
                 weight = self.along[k].weight
-                back = F.conv_transpose2d(slope, weight, stride=stride, output_padding=stride - 1)
+                back = F.conv_transpose2d(derivative, weight, stride=stride, output_padding=stride - 1)
                 upon += fold(back, pad, pad, pad)
             rest = (-self.sharpness * z).exp_()
-            slope = torch.addcmul(upon, upon, rest, value=-1)  # g' = 1 - exp(-beta g)
+            derivative = torch.addcmul(upon, upon, rest, value=-1)  # g' = 1 - exp(-beta g)
             del z, upon, rest
             pad = self._around(k)
-            back = F.pixel_shuffle(F.conv_transpose2d(slope, self.direct[k].weight), self.blocks[k])
+            back = F.pixel_shuffle(F.conv_transpose2d(derivative, self.direct[k].weight), self.blocks[k])
             total = total + fold(back, pad, pad, pad)
         assert isinstance(total, torch.Tensor)
         return self.convexity * x + fold(total, 0, *self._missing(x))

@@ -54,7 +54,7 @@ def prior_value(
     x : (B, C, H, W).
     tolerance : of ||f(v) - x|| / ||x||.
     iterations : at most.
-    history : pairs of steps and slopes that are kept.
+    history : pairs of steps and changes of gradient that are kept.
 
     Raises
     ------
@@ -75,28 +75,28 @@ def prior_value(
     size = x.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
     v, count = x.clone(), 0
     with torch.no_grad():
-        slope = network(v) - x
+        gradient = network(v) - x
         pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
         for count in range(1, iterations + 1):
-            open_ = slope.flatten(1).norm(dim=1) > tolerance * size
+            open_ = gradient.flatten(1).norm(dim=1) > tolerance * size
             if not bool(open_.any()):
                 count -= 1
                 break
-            direction = -_two_loops(slope, pairs)
-            uphill = _inner(direction, slope) >= 0
-            direction = torch.where(uphill, -slope, direction)
+            direction = -_two_loops(gradient, pairs)
+            uphill = _inner(direction, gradient) >= 0
+            direction = torch.where(uphill, -gradient, direction)
             # An item that is done stays as it is, so that its company makes no difference.
             direction = direction * _like(open_, direction)
-            step, new_slope = _search(network, x, v, slope, direction)
+            step, new_gradient = _search(network, x, v, gradient, direction)
             change = step * direction
             v = v + change
             pairs = (
-                [*pairs[1 - history :], (change, new_slope - slope)]
+                [*pairs[1 - history :], (change, new_gradient - gradient)]
                 if history > 1
-                else [(change, new_slope - slope)]
+                else [(change, new_gradient - gradient)]
             )
-            slope = new_slope
-        residual = slope.flatten(1).norm(dim=1) / size
+            gradient = new_gradient
+        residual = gradient.flatten(1).norm(dim=1) / size
         # Differences of large sums: in double precision, so that the digits that count are left.
         overlap = (v.double() * x.double()).flatten(1).sum(1)
         value = overlap - 0.5 * x.double().square().flatten(1).sum(1) - network.potential(v).double()
@@ -112,21 +112,21 @@ def value_at(network: Gradient, v: torch.Tensor, x: torch.Tensor) -> torch.Tenso
 
 
 def _search(
-    network: Gradient, x: torch.Tensor, v: torch.Tensor, slope: torch.Tensor, direction: torch.Tensor
+    network: Gradient, x: torch.Tensor, v: torch.Tensor, gradient: torch.Tensor, direction: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Steps, one an item, that bring the derivative along the direction below half of its size, and slopes.
+    """Steps, one an item, that bring the derivative along the direction below half of its size, and gradients.
 
     psi - <x, .> is convex along the direction, so that the sign of its derivative brackets the minimum;
     unlike differences of values, derivatives keep their digits near it.
     """
-    begin = _inner(direction, slope)
+    begin = _inner(direction, gradient)
     low, high = torch.zeros_like(begin), torch.full_like(begin, float("inf"))
     at_low = begin
     at_high = torch.zeros_like(begin)
     step = torch.ones_like(begin)
     for _ in range(12):
-        new_slope = network(v + step * direction) - x
-        along = _inner(direction, new_slope)
+        new_gradient = network(v + step * direction) - x
+        along = _inner(direction, new_gradient)
         good = along.abs() <= 0.5 * begin.abs()
         if bool(good.all()):
             break
@@ -137,32 +137,32 @@ def _search(
         # The secant of the derivative, kept away from the ends of the bracket.
         share = (-at_low / (at_high - at_low).clamp_min(torch.finfo(x.dtype).tiny)).clamp(0.1, 0.9)
         inside = low + share * (high - low)
-        ahead = torch.where(torch.isinf(high), 3 * step, inside)
-        step = torch.where(good, step, ahead)
+        further = torch.where(torch.isinf(high), 3 * step, inside)
+        step = torch.where(good, step, further)
     else:
-        new_slope = network(v + step * direction) - x
-    return step, new_slope
+        new_gradient = network(v + step * direction) - x
+    return step, new_gradient
 
 
-def _two_loops(slope: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """The inverse Hessian of limited-memory BFGS times the slope, for each item of its own."""
-    q, memory = slope, []
-    scale = torch.ones_like(_inner(slope, slope))
-    for change, bend in reversed(pairs):
-        product = _inner(change, bend)
+def _two_loops(gradient: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The inverse Hessian of limited-memory BFGS times the gradient, for each item of its own."""
+    q, memory = gradient, []
+    scale = torch.ones_like(_inner(gradient, gradient))
+    for change, gradient_change in reversed(pairs):
+        product = _inner(change, gradient_change)
         # Pairs of an item that did not move, or whose bend is rounding, are left out.
-        usable = product > 1e-10 * _inner(bend, bend)
+        usable = product > 1e-10 * _inner(gradient_change, gradient_change)
         rate = torch.where(usable, 1 / torch.where(usable, product, 1.0), 0.0)
         part = rate * _inner(change, q)
-        q = q - part * bend
-        memory.append((change, bend, rate, part))
+        q = q - part * gradient_change
+        memory.append((change, gradient_change, rate, part))
     if memory:
-        change, bend, rate, _ = memory[0]
-        square = _inner(bend, bend)
-        scale = torch.where(rate > 0, 1 / (rate * square).clamp_min(torch.finfo(slope.dtype).tiny), 1.0)
+        change, gradient_change, rate, _ = memory[0]
+        square = _inner(gradient_change, gradient_change)
+        scale = torch.where(rate > 0, 1 / (rate * square).clamp_min(torch.finfo(gradient.dtype).tiny), 1.0)
     q = scale * q
-    for change, bend, rate, part in reversed(memory):
-        q = q + (part - rate * _inner(bend, q)) * change
+    for change, gradient_change, rate, part in reversed(memory):
+        q = q + (part - rate * _inner(gradient_change, q)) * change
     return q
 
 

@@ -82,9 +82,9 @@ def sweep(
     if 0 < best < count - 1:
         # The vertex of the parabola through the three lowest points.
         left, middle, right = values[best - 1 : best + 2]
-        bend = left - 2 * middle + right
-        if bend > 0:
-            shift = 0.5 * (left - right) / bend
+        curvature = left - 2 * middle + right
+        if curvature > 0:
+            shift = 0.5 * (left - right) / curvature
             level *= (levels[best + 1] / level) ** shift
     return Sweep(level, tuple(levels), tuple(values))
 

@@ -40,8 +40,8 @@ def denoising_risk(
     generator = torch.Generator().manual_seed(seed)
     signs = (2.0 * torch.randint(2, y.shape, generator=generator) - 1.0).to(y)
     h = step * variance.sqrt().clamp_min(1e-12)
-    slope = signs * (denoise(y + h * signs) - image) / h
-    risk = (image - y).square() - variance + 2 * variance * slope
+    divergence = signs * (denoise(y + h * signs) - image) / h
+    risk = (image - y).square() - variance + 2 * variance * divergence
     return float(risk.double().mean())
 
 

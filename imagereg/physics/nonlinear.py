@@ -61,8 +61,8 @@ class Saturation(Physics):
 
     def A_vjp(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """J^T v = gain B^T (v where A x is not clipped)."""
-        seen = self.gain * self.inner.A(x) + self.offset
-        inside = (seen > self.low) & (seen < self.high)
+        value = self.gain * self.inner.A(x) + self.offset
+        inside = (value > self.low) & (value < self.high)
         return self.gain * self.inner.A_adjoint(torch.where(inside, v, 0.0))
 
     def A_dagger(self, y: torch.Tensor, **_: Any) -> torch.Tensor:

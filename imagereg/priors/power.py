@@ -79,8 +79,8 @@ class SmoothedPower(Functional):
         for _ in range(60):
             square = w.square() + eps2
             slope = square ** (self.power / 2 - 1)
-            bend = slope * (1 + (self.power - 2) * w.square() / square)
-            new = w - (w - z + step * w * slope) / (1 + step * bend)
+            curvature = slope * (1 + (self.power - 2) * w.square() / square)
+            new = w - (w - z + step * w * slope) / (1 + step * curvature)
             # Newton's steps may cross zero, where the root cannot lie: halve the way instead.
             new = torch.where(new * z < 0, w / 2, new)
             if bool(((new - w).abs() <= 1e-7 * (z.abs() + eps2.sqrt())).all()):

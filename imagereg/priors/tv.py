@@ -113,18 +113,18 @@ class TV(Prior):
             return v if low is None and high is None else v.clamp_(low, high)
 
         z = torch.zeros_like(D.A(x)) if warm is None else self.outer.prox_conjugate(warm, 1.0)
-        ahead, before, momentum = z, z, torch.ones(x.shape[0], dtype=x.dtype, device=x.device)
+        extrapolated, before, momentum = z, z, torch.ones(x.shape[0], dtype=x.dtype, device=x.device)
         sigma = 1.0 / (gamma * D.norm**2)
         total = self.iterations if iterations is None else iterations
         kept, done = z, torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
         for k in range(1, total + 1):
-            z = self.dual_step(ahead, primal(ahead), sigma)
+            z = self.dual_step(extrapolated, primal(extrapolated), sigma)
             # The gradient test for each item: momentum that points downhill starts anew.
-            wrong = ((ahead - z) * (z - before)).flatten(1).sum(1) > 0
+            wrong = ((extrapolated - z) * (z - before)).flatten(1).sum(1) > 0
             old = torch.where(wrong, torch.ones_like(momentum), momentum)
             momentum = (1 + (1 + 4 * old * old).sqrt()) / 2
             rate = torch.where(wrong, torch.zeros_like(old), (old - 1) / momentum)
-            ahead = z + _like(rate, z) * (z - before)
+            extrapolated = z + _like(rate, z) * (z - before)
             before = z
             if k % 10 == 0 or k == total:
                 v = primal(z)

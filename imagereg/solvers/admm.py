@@ -58,7 +58,7 @@ class ADMM:
         or one an item shaped (B, 1, ...).
     adapt : number of steps in which rho_i follows the ratio of primal and dual residuals (every fifth);
         afterwards it stays, and the method converges.
-    inner, tolerance : conjugate gradients of the first line: steps at most, and reduction of the slope.
+    inner, tolerance : conjugate gradients of the first line: steps at most, and reduction of the gradient.
 
     References
     ----------
@@ -100,17 +100,17 @@ class ADMM:
         image = problem.like if start is None else start
         forward = problem.physics.A(image)
         splits = self._splits(problem)
-        seen = [split.operator.A(image) for split in splits]
-        copies = list(seen)
+        Kx = [split.operator.A(image) for split in splits]
+        copies = list(Kx)
         if problem.bounds != (None, None):
             copies[-1] = problem.project(image)
         return {
             "image": problem.project(image),
             "free": image,
-            "seen": forward,
-            "views": seen,
+            "Ax": forward,
+            "views": Kx,
             "copies": copies,
-            "multipliers": [torch.zeros_like(view) for view in seen],
+            "multipliers": [torch.zeros_like(view) for view in Kx],
             "penalties": self._penalties(problem, start),
             "age": 0,
             **({"forward": forward} if problem.bounds == (None, None) else {}),
@@ -121,7 +121,7 @@ class ADMM:
         splits, rho = self._splits(problem), memory["penalties"]
         copies, multipliers = memory["copies"], memory["multipliers"]
         targets = [z - q for z, q in zip(copies, multipliers, strict=True)]
-        image, seen, views = self._fit(problem, memory, splits, targets)
+        image, Ax, views = self._fit(problem, memory, splits, targets)
         new_copies, new_multipliers = [], []
         for split, view, z, q, penalty in zip(splits, views, copies, multipliers, rho, strict=True):
             mixed = torch.lerp(z, view, self.relaxation)
@@ -135,13 +135,13 @@ class ADMM:
         return {
             "image": new_copies[-1] if bounded else image,
             "free": image,
-            "seen": seen,
+            "Ax": Ax,
             "views": views,
             "copies": new_copies,
             "multipliers": new_multipliers,
             "penalties": rho,
             "age": age,
-            **({} if bounded else {"forward": seen}),
+            **({} if bounded else {"forward": Ax}),
         }
 
     def _fit(
@@ -163,12 +163,12 @@ class ADMM:
         blocks: list[Block] = [data_block(problem)] if plain else []
         blocks += [penalty_block(s.operator, r, t) for s, r, t in zip(splits, rho, targets, strict=True)]
         blocks += [penalty_block(prior.operator, prior.outer.strength) for prior in quadratic]
-        known = [memory["seen"]] if plain else []
+        known = [memory["Ax"]] if plain else []
         known += [*memory["views"], *(prior.operator.A(memory["free"]) for prior in quadratic)]
         result = solve(blocks, memory["free"], known, iterations=self.inner, tolerance=self.tolerance)
         first = 1 if plain else 0
-        views = result["seen"][first : first + len(splits)]
-        return result["image"], result["seen"][0], views
+        views = result["Mx"][first : first + len(splits)]
+        return result["image"], result["Mx"][0], views
 
     def _splits(self, problem: Problem) -> list[Split]:
         """The copies in their order: A x where the fidelity is not quadratic, the priors, the bounds."""

@@ -29,16 +29,16 @@ class CGLS:
         require_least_squares(problem, "CGLS")
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
-        """The start, 0 where not given, and the slope there."""
+        """The start, 0 where not given, and the gradient there."""
         blocks = self._blocks(problem)
         if start is None:
             # At 0 nothing needs to be projected.
-            seen = [torch.zeros_like(problem.fidelity.data)]
-            seen += [block.forward(problem.like) for block in blocks[1:]]
-            memory = begin(blocks, problem.like, seen)
+            Mx = [torch.zeros_like(problem.fidelity.data)]
+            Mx += [block.forward(problem.like) for block in blocks[1:]]
+            memory = begin(blocks, problem.like, Mx)
         else:
             memory = begin(blocks, start)
-        return {**memory, "forward": memory["seen"][0]}
+        return {**memory, "forward": memory["Mx"][0]}
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
         """One step of conjugate gradients; it ends where the normal equations hold to rounding."""
@@ -46,7 +46,7 @@ class CGLS:
         room = (4 * torch.finfo(new["image"].dtype).eps) ** 2
         solved = bool((new["size"] <= room * new["first"]).all())
         finished = "the normal equations hold to rounding" if solved else ""
-        return {**new, "forward": new["seen"][0], "finished": finished}
+        return {**new, "forward": new["Mx"][0], "finished": finished}
 
     @staticmethod
     def _blocks(problem: Problem) -> list[Block]:

@@ -30,7 +30,7 @@ class Misfit:
     scale : 1 / sigma^2 of each item, (B,), where f has no weights; 1 where its weights are 1 / variance.
     gamma : standard deviation of the decoder in the units of the image, one an item shaped (B, 1, ...); None
         for a decoder without noise.
-    inner, tolerance : conjugate gradients of a step: steps at most, and reduction of the slope.
+    inner, tolerance : conjugate gradients of a step: steps at most, and reduction of the gradient.
     """
 
     scale: torch.Tensor

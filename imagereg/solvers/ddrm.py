@@ -100,9 +100,9 @@ class DDRM:
         data = physics.U_adjoint((problem.fidelity.data - blank) / span)
         given = getattr(physics, "mask", 1.0)
         singular = torch.as_tensor(given).to(data).abs().expand_as(data)
-        seen = singular > 1e-5 * singular.max()
-        held = torch.where(seen, singular, 1.0)
+        nonzero = singular > 1e-5 * singular.max()
+        held = torch.where(nonzero, singular, 1.0)
         noise = (torch.as_tensor(self.noise).to(data) / span).expand_as(data)
         # Data without noise keep a little, so that the quotients above exist.
         least = (noise / held).clamp_min(1e-4)
-        return torch.where(seen, data / held, 0.0), torch.where(seen, least, torch.inf)
+        return torch.where(nonzero, data / held, 0.0), torch.where(nonzero, least, torch.inf)

@@ -80,11 +80,11 @@ class DPS:
         """One step of the reverse diffusion; the image is the clean estimate that it used."""
         age, u = memory["age"], memory["u"]
         prior = only_denoiser(problem, "DPS")
-        model, seen = self._model(problem, memory["image"], age + 1)
+        model, answer = self._model(problem, memory["image"], age + 1)
         times = model.solver.timesteps
         physics, data = self._scaled(problem)
         u, _ = model.solver.step(model.posterior, times[age], times[age + 1], u, y=data, physics=physics)
-        clean = (u + 1) / 2 if age + 1 == self.steps else seen["clean"]
+        clean = (u + 1) / 2 if age + 1 == self.steps else answer["clean"]
         return {"image": prior.from_unit(clean.to(memory["image"])), "u": u.to(memory["u"]), "age": age + 1}
 
     def _model(
@@ -94,11 +94,11 @@ class DPS:
         from deepinv.sampling import DPS as Sampler  # noqa: N811 (a class of the same name)
 
         prior = only_denoiser(problem, "DPS")
-        seen: dict[str, torch.Tensor] = {}
+        answer: dict[str, torch.Tensor] = {}
 
         def denoiser(x: torch.Tensor, sigma: Any, *_: Any, **__: Any) -> torch.Tensor:
             clean = prior.unit(x, sigma)
-            seen["clean"] = clean.detach()
+            answer["clean"] = clean.detach()
             return clean
 
         pixels = image[0].numel() if self.guidance == "norm" else 1
@@ -114,7 +114,7 @@ class DPS:
             rng=random,
         )
         model.solver.randn_like = lambda like: draw(like, random)
-        return model, seen
+        return model, answer
 
     def _scaled(self, problem: Problem) -> tuple[Any, torch.Tensor]:
         """Physics and data in units of r, for images in [0, 1]."""
@@ -126,8 +126,8 @@ class DPS:
         unit = unit.to(data).reshape(-1, *[1] * (data.ndim - 1)) if unit.ndim else unit.to(data)
 
         def forward(u: torch.Tensor, **_: Any) -> torch.Tensor:
-            seen = problem.physics.A(prior.from_unit(u.to(data.dtype))) / unit
-            return seen if ramp is None else ramp.half(seen)
+            Ax = problem.physics.A(prior.from_unit(u.to(data.dtype))) / unit
+            return Ax if ramp is None else ramp.half(Ax)
 
         wanted = data / unit if ramp is None else ramp.half(data / unit)
         noise = self.noise.flatten() if isinstance(self.noise, torch.Tensor) else self.noise

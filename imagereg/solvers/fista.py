@@ -76,8 +76,8 @@ class FISTA:
             gradient = problem.adjoint(image, problem.fidelity.grad(forward))
             moved = problem.physics.A(gradient) if problem.linear else None
             if moved is not None:
-                bend = problem.fidelity.curvature(forward, moved).reshape_as(each)
-                guess = bend / inner(gradient, gradient).clamp_min(torch.finfo(image.dtype).tiny)
+                along_gradient = problem.fidelity.curvature(forward, moved).reshape_as(each)
+                guess = along_gradient / inner(gradient, gradient).clamp_min(torch.finfo(image.dtype).tiny)
                 curvature = curvature + torch.where(torch.isfinite(guess) & (guess > 0), guess, each)
             else:
                 curvature = curvature + each
@@ -98,27 +98,27 @@ class FISTA:
         older = (1 + (1 + 4 * memory["ratio"] * age * age).sqrt()) / 2
         push = (age - 1) / older if self.momentum else torch.zeros_like(age)
         known = self._known(problem)
-        ahead = image + push * (image - before)
+        extrapolated = image + push * (image - before)
         if known:
-            seen = memory["forward"]
-            seen = seen + align(push, seen) * (seen - memory["forward_before"])
+            Ax = memory["forward"]
+            Ax = Ax + align(push, Ax) * (Ax - memory["forward_before"])
         else:
             # Data terms without a Lipschitz gradient may be infinite outside the bounds.
-            ahead = problem.project(ahead)
-            seen = problem.physics.A(ahead)
-        gradient = problem.adjoint(ahead, problem.fidelity.grad(seen))
+            extrapolated = problem.project(extrapolated)
+            Ax = problem.physics.A(extrapolated)
+        gradient = problem.adjoint(extrapolated, problem.fidelity.grad(Ax))
         for prior in problem.priors:
             if prior.smooth:
-                gradient = gradient + prior.grad(ahead)
+                gradient = gradient + prior.grad(extrapolated)
         curvature, warm = memory["curvature"] * (1.0 if known else 0.9), memory["warm"]
-        new, warm = self._prox(problem, ahead - gradient / curvature, 1 / curvature, warm)
+        new, warm = self._prox(problem, extrapolated - gradient / curvature, 1 / curvature, warm)
         forward = problem.physics.A(new)
         if not known:
             new, forward, curvature, warm = self._backtrack(
-                problem, (ahead, seen, gradient), (new, forward, curvature, warm)
+                problem, (extrapolated, Ax, gradient), (new, forward, curvature, warm)
             )
         if self.restart:
-            uphill = inner(ahead - new, new - image) > 0
+            uphill = inner(extrapolated - new, new - image) > 0
             older = torch.where(uphill, torch.ones_like(older), older)
         return {
             "image": new,
@@ -133,18 +133,18 @@ class FISTA:
 
     def _backtrack(self, problem: Problem, at: tuple, trial: tuple) -> tuple:
         """Double the curvature of items whose parabola does not lie above F, until all do."""
-        ahead, seen, gradient = at
+        extrapolated, Ax, gradient = at
         new, forward, curvature, warm = trial
-        base = self._value(problem, ahead, seen)
+        base = self._value(problem, extrapolated, Ax)
         for _ in range(60):
-            step = new - ahead
+            step = new - extrapolated
             above = base + inner(gradient, step) + curvature / 2 * inner(step, step)
             room = 16 * torch.finfo(new.dtype).eps * base.abs()
             short = ~(self._value(problem, new, forward) <= above + room)
             if not bool(short.any()):
                 break
             curvature = torch.where(short, 2 * curvature, curvature)
-            new, warm = self._prox(problem, ahead - gradient / curvature, 1 / curvature, warm)
+            new, warm = self._prox(problem, extrapolated - gradient / curvature, 1 / curvature, warm)
             forward = problem.physics.A(new)
         return new, forward, curvature, warm
 

@@ -50,8 +50,8 @@ class Symbols:
     def solve(self, spectrum: torch.Tensor, rho: float | torch.Tensor) -> torch.Tensor:
         """F^-1 (spectrum / (W |a|² + rho k)); 0 where both terms vanish (the mean, if nothing sees it)."""
         below = self.weight * self.a.abs().square() + rho * self.k
-        seen = below > 0
-        return self.grid.inverse(torch.where(seen, spectrum / torch.where(seen, below, 1.0), 0.0))
+        nonzero = below > 0
+        return self.grid.inverse(torch.where(nonzero, spectrum / torch.where(nonzero, below, 1.0), 0.0))
 
     def data_side(self, data: torch.Tensor) -> torch.Tensor:
         """W conj(a) F y."""

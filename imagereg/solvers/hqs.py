@@ -35,7 +35,7 @@ class HQS:
     first : noise level at the start, on the denoiser's scale of [0, 1]; not below the prior's sigma.
     steps : number of steps of the schedule.
     weight : how much the denoiser counts against the data.
-    inner, tolerance : conjugate gradients: steps at most, and reduction of the slope.
+    inner, tolerance : conjugate gradients: steps at most, and reduction of the gradient.
 
     References
     ----------

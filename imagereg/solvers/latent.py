@@ -158,8 +158,8 @@ class LatentInference:
         if gamma is None or first is None or not self.adapt or age % FITTED:
             return gamma
         off = misfit.sample(problem, image, generator, tolerance=1e-2) - image
-        seen = off.square().flatten(1).mean(1).sqrt().reshape(gamma.shape)
-        moved = torch.lerp(gamma.log(), seen.clamp_min(1e-30).log(), FORGET).exp()
+        measured = off.square().flatten(1).mean(1).sqrt().reshape(gamma.shape)
+        moved = torch.lerp(gamma.log(), measured.clamp_min(1e-30).log(), FORGET).exp()
         return torch.minimum(torch.maximum(moved, first / FAR), first * FAR)
 
     def _generator(self, number: int) -> torch.Generator:

@@ -79,13 +79,13 @@ class LBFGS:
         new, forward, value = image, memory["forward"], memory["value"]
         for _ in range(self.trials):
             trial = torch.where(found, new, problem.project(image + length * direction))
-            ahead = problem.physics.A(trial)
-            reached = problem.fidelity.fn(ahead)
+            trial_Ax = problem.physics.A(trial)
+            reached = problem.fidelity.fn(trial_Ax)
             slope = inner(gradient, trial - image)
             enough = reached.reshape_as(slope) <= memory["value"].reshape_as(slope) + self.decrease * slope
             ready = found | (enough & (slope < 0))
             new = torch.where(ready, trial, new)
-            forward = torch.where(_like(ready, ahead), ahead, forward)
+            forward = torch.where(_like(ready, trial_Ax), trial_Ax, forward)
             value = torch.where(ready.flatten(), reached, value)
             length = torch.where(ready, length, length / 2)
             found = ready

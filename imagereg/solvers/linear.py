@@ -39,9 +39,9 @@ class Block:
     weigh: Map
     target: torch.Tensor | None = None
 
-    def misfit(self, seen: torch.Tensor) -> torch.Tensor:
+    def misfit(self, Mx: torch.Tensor) -> torch.Tensor:
         """w (b - M x) for known M x."""
-        return self.weigh(-seen if self.target is None else self.target - seen)
+        return self.weigh(-Mx if self.target is None else self.target - Mx)
 
 
 def data_block(problem: Problem) -> Block:
@@ -56,9 +56,9 @@ def penalty_block(operator: LinearMap, strength: Step, target: torch.Tensor | No
     return Block(operator.A, operator.A_adjoint, lambda z: align(strength, z) * z, target)
 
 
-def begin(blocks: Sequence[Block], image: torch.Tensor, seen: Sequence[torch.Tensor] | None = None) -> Memory:
-    """The state of conjugate gradients at an image; `seen` are the M x of the blocks where known."""
-    views = [block.forward(image) for block in blocks] if seen is None else list(seen)
+def begin(blocks: Sequence[Block], image: torch.Tensor, Mx: Sequence[torch.Tensor] | None = None) -> Memory:
+    """The state of conjugate gradients at an image; `Mx` are the M x of the blocks where known."""
+    views = [block.forward(image) for block in blocks] if Mx is None else list(Mx)
     parts = [block.adjoint(block.misfit(view)) for block, view in zip(blocks, views, strict=True)]
     residual = _sum(parts)
     size = inner(residual, residual)
@@ -66,7 +66,7 @@ def begin(blocks: Sequence[Block], image: torch.Tensor, seen: Sequence[torch.Ten
     floor = torch.finfo(residual.dtype).eps ** 2 * _sum(inner(part, part) for part in parts)
     return {
         "image": image,
-        "seen": views,
+        "Mx": views,
         "residual": residual,
         "direction": residual,
         "size": size,
@@ -89,14 +89,14 @@ def advance(blocks: Sequence[Block], memory: Memory) -> Memory:
         inner(q, block.weigh(q)).reshape_as(size) for block, q in zip(blocks, images, strict=True)
     )
     step = _ratio(inner(memory["residual"], direction), curvature)
-    seen = [view + align(step, q) * q for view, q in zip(memory["seen"], images, strict=True)]
-    residual = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, seen, strict=True))
+    Mx = [view + align(step, q) * q for view, q in zip(memory["Mx"], images, strict=True)]
+    residual = _sum(block.adjoint(block.misfit(view)) for block, view in zip(blocks, Mx, strict=True))
     new = inner(residual, residual)
     following = residual + _ratio(new, size) * direction
     downhill = inner(residual, following) > 0
     return {
         "image": memory["image"] + step * direction,
-        "seen": seen,
+        "Mx": Mx,
         "residual": residual,
         "direction": torch.where(downhill, following, residual),
         "size": new,
@@ -108,7 +108,7 @@ def advance(blocks: Sequence[Block], memory: Memory) -> Memory:
 def solve(
     blocks: Sequence[Block],
     image: torch.Tensor,
-    seen: Sequence[torch.Tensor] | None = None,
+    Mx: Sequence[torch.Tensor] | None = None,
     *,
     iterations: int,
     tolerance: float,
@@ -117,15 +117,15 @@ def solve(
 
     An item is done, too, where its gradient is rounding of what the blocks pull in different directions.
     """
-    memory = begin(blocks, image, seen)
+    memory = begin(blocks, image, Mx)
     for _ in range(iterations):
         enough = torch.maximum(tolerance**2 * memory["first"], memory["floor"])
         done = (memory["size"] <= enough).flatten()
         if bool(done.all()):
             break
-        ahead = advance(blocks, memory)
+        advanced = advance(blocks, memory)
         # An item that is done stays as it is, so that its company makes no difference.
-        memory = {name: _kept(done, memory[name], value) for name, value in ahead.items()}
+        memory = {name: _kept(done, memory[name], value) for name, value in advanced.items()}
     return memory
 
 
@@ -176,7 +176,7 @@ def near(
     Parameters
     ----------
     weight : of each item, (B, 1, ...).
-    iterations, tolerance : conjugate gradients: steps at most, and reduction of the slope.
+    iterations, tolerance : conjugate gradients: steps at most, and reduction of the gradient.
     """
     found = proximal_point(problem, centre, weight)
     if found is not None:
@@ -194,8 +194,8 @@ def mean_curvature(problem: Problem) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     signs = own_rows(torch.randint(2, whole_shape(like[:1].shape), generator=generator)) * 2.0 - 1.0
     probe = problem.physics.A(signs.to(like).expand_as(like).contiguous())
-    bend = summed(problem.fidelity.curvature(problem.fidelity.estimate, probe))
-    return (bend / math.prod(whole_shape(like[:1].shape))).reshape(-1, *[1] * (like.ndim - 1))
+    curvature = summed(problem.fidelity.curvature(problem.fidelity.estimate, probe))
+    return (curvature / math.prod(whole_shape(like[:1].shape))).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def require_least_squares(problem: Problem, who: str) -> None:

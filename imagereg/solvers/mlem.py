@@ -41,7 +41,7 @@ class MLEM:
         assert isinstance(fidelity, KullbackLeibler)
         mean = memory["forward"] + fidelity.background
         ratio = torch.where(mean > 0, fidelity.data / torch.where(mean > 0, mean, 1.0), 0.0)
-        seen = sensitivity > 0
-        factor = problem.physics.A_adjoint(ratio) / torch.where(seen, sensitivity, 1.0)
-        image = torch.where(seen, memory["image"] * factor, 0.0)
+        nonzero = sensitivity > 0
+        factor = problem.physics.A_adjoint(ratio) / torch.where(nonzero, sensitivity, 1.0)
+        image = torch.where(nonzero, memory["image"] * factor, 0.0)
         return {**memory, "image": image, "forward": problem.physics.A(image)}

@@ -103,9 +103,9 @@ class MMGKS:
         whitened, root = _whitened(problem)
         if start is None:
             back = problem.physics.A_adjoint(whitened * root)
-            ahead = problem.physics.A(back) * root
+            Ag = problem.physics.A(back) * root
             tiny = torch.finfo(back.dtype).tiny
-            step = inner(back, back).flatten() / inner(ahead, ahead).flatten().clamp_min(tiny)
+            step = inner(back, back).flatten() / inner(Ag, Ag).flatten().clamp_min(tiny)
             start = back * step.reshape(-1, *([1] * (back.ndim - 1)))
         image = start
         items = image.shape[0]
@@ -122,10 +122,10 @@ class MMGKS:
         }
         if self.rule == "gcv":
             signs = _signs(whitened, 1)
-            seen = problem.physics.A_adjoint(signs * root)
-            space = self._space(problem, seen, None, signs, root)
+            Ax = problem.physics.A_adjoint(signs * root)
+            space = self._space(problem, Ax, None, signs, root)
             memory.update({f"probe_{name}": value for name, value in space.items()})
-            memory["probe_image"] = seen
+            memory["probe_image"] = Ax
         return memory
 
     def step(self, problem: Problem, memory: Memory) -> Memory:
@@ -151,7 +151,7 @@ class MMGKS:
             aside = self._advance(
                 problem, _of_probe(memory), probe, eta, signs, torch.zeros_like(target), root
             )
-            new.update({f"probe_{name}": value for name, value in aside.items() if name != "seen"})
+            new.update({f"probe_{name}": value for name, value in aside.items() if name != "Ax"})
 
         # Items that have ended stay as they are, so that an image does not depend on its company.
         ended = memory["done"]
@@ -161,10 +161,10 @@ class MMGKS:
         short = moved <= self.tolerance * image.flatten(1).norm(dim=1)
         calm = torch.where(short & (eta == wanted), memory["calm"] + 1, 0)
         done = ended | (calm >= CALM)
-        seen = new.pop("seen")
+        Ax = new.pop("Ax")
         if problem.fidelity.weights is None:  # type: ignore[attr-defined]
-            still = ended.reshape(-1, *([1] * (seen.ndim - 1)))
-            new["forward"] = torch.where(still, memory.get("forward", seen), seen)
+            still = ended.reshape(-1, *([1] * (Ax.ndim - 1)))
+            new["forward"] = torch.where(still, memory.get("forward", Ax), Ax)
         return {
             **new,
             "image": image,
@@ -206,17 +206,17 @@ class MMGKS:
         L = problem.priors[0].operator
         z = small.solve(eta)
         image = space["V"].combine(z, space["image"])
-        seen = space["QA"].combine(_times(space["R_A"], z), whitened)
+        Ax = space["QA"].combine(_times(space["R_A"], z), whitened)
         penalised = space["QL"].combine(_times(space["R_L"], z), target)
         shape = (-1, *([1] * (image.ndim - 1)))
         force = eta.to(image.dtype).reshape(shape)
-        gradient = problem.physics.A_adjoint((seen - whitened) * root)
+        gradient = problem.physics.A_adjoint((Ax - whitened) * root)
         gradient = gradient + force * L.A_adjoint(penalised - target)
         direction = space["scaling"].solve(gradient, eta)
         if len(space["V"]) >= self.restart:
             space = self._space(problem, image, space["image"], whitened, root)
         grown = self._grow(problem, space, direction, root)
-        return {"image": image, "seen": seen, "penalised": penalised, **grown}
+        return {"image": image, "Ax": Ax, "penalised": penalised, **grown}
 
     def _space(
         self,

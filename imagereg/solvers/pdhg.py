@@ -143,16 +143,16 @@ class PDHG:
         else:
             data = problem.fidelity.estimate
             power = inner(data, data).reshape_as(each)
-            bend = summed(problem.fidelity.curvature(data, data)).reshape_as(each) / power
-            sigma = torch.where((bend > 0) & torch.isfinite(bend), bend, each)
+            curvature = summed(problem.fidelity.curvature(data, data)).reshape_as(each) / power
+            sigma = torch.where((curvature > 0) & torch.isfinite(curvature), curvature, each)
             size = each * problem.norm**2
         sigmas, share = [], torch.zeros_like(each)
         if problem.priors:
             scale = problem.scale(start)
             for prior in problem.priors:
-                slope = each * prior.outer.slope(scale)  # type: ignore[union-attr]
-                sigmas.append(slope)
-                share = share + slope * prior.operator.norm**2
+                sigma_i = each * prior.outer.slope(scale)  # type: ignore[union-attr]
+                sigmas.append(sigma_i)
+                share = share + sigma_i * prior.operator.norm**2
             sigma = torch.where(share > 0, torch.minimum(sigma, share / size), sigma)
         total = sigma * size + share
         if self.spectrum and problem.priors:
@@ -237,8 +237,8 @@ class PDHG:
             like, parts = like[:1], [p[:1] for p in parts]
 
         def normal(x: torch.Tensor) -> torch.Tensor:
-            seen = physics.A(x)
-            out = parts[0] * physics.A_adjoint(seen if ramp is None else ramp.metric(seen))
+            Ax = physics.A(x)
+            out = parts[0] * physics.A_adjoint(Ax if ramp is None else ramp.metric(Ax))
             for prior, part in zip(problem.priors, parts[1:], strict=False):
                 out = out + part * prior.operator.A_adjoint(prior.operator.A(x))
             return out

@@ -56,10 +56,10 @@ class Ramp:
         from imagereg.physics.certificate import operator_norm
 
         physics = problem.physics
-        seen = LinearPhysics(
+        filtered = LinearPhysics(
             A=lambda x, **_: self.half(physics.A(x)), A_adjoint=lambda y, **_: physics.A_adjoint(self.half(y))
         )
-        return operator_norm(seen, problem.like)
+        return operator_norm(filtered, problem.like)
 
     def noise(self) -> float:
         """Standard deviation of R^(1/2) n over that of white noise n: the root of the mean of h."""
@@ -73,15 +73,15 @@ class Ramp:
         """w^(1/2) R w^(1/2) u."""
         return self._whiten(self._filter(self._whiten(u), self.symbol))
 
-    def dual_step(self, u: torch.Tensor, seen: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """argmin_v f*(v) + <v - p, (sigma M)^-1 (v - p)> / 2 with the metric M and p = u + sigma M seen.
+    def dual_step(self, u: torch.Tensor, Ax: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """argmin_v f*(v) + <v - p, (sigma M)^-1 (v - p)> / 2 with the metric M and p = u + sigma M Ax.
 
-        In q = w^(-1/2) u it is q + G (w^(1/2) (seen - y) - q), G = sigma R / (1 + sigma R).
+        In q = w^(-1/2) u it is q + G (w^(1/2) (Ax - y) - q), G = sigma R / (1 + sigma R).
         """
         gain = sigma * self.symbol
         gain = gain / (1 + gain)
         q = u if self.root is None else torch.where(self.root > 0, u / self.root, 0.0)
-        return self._whiten(q + self._filter(self._whiten(seen - self.data) - q, gain))
+        return self._whiten(q + self._filter(self._whiten(Ax - self.data) - q, gain))
 
     def _whiten(self, r: torch.Tensor) -> torch.Tensor:
         return r if self.root is None else self.root * r

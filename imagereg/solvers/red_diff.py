@@ -114,8 +114,8 @@ class RedDiff:
             raise UsageError(f"RedDiff has levels for {self.steps} steps; make more with `levels`.")
         prior = only_denoiser(problem, "RedDiff")
         image = prior.from_unit(u)
-        slope = problem.adjoint(image, problem.fidelity.grad(problem.physics.A(image)))
-        gradient = slope / (self.curvature * (prior.high - prior.low)) + self._pull(prior, u, age)
+        data_gradient = problem.adjoint(image, problem.fidelity.grad(problem.physics.A(image)))
+        gradient = data_gradient / (self.curvature * (prior.high - prior.low)) + self._pull(prior, u, age)
         moments = {"mean": memory["mean"].clone(), "square": memory["square"].clone()}
         direction = Adam(*self.betas).step(u, gradient, moments, age + 1)
         cosine = 0.5 * (1 + math.cos(math.pi * age / self.steps))

@@ -88,9 +88,9 @@ class Spiral:
         while not bool(done.all()):
             trial, warm = self._solve(problem, image - gradient / alpha, 1 / alpha, warm)
             solves += 1
-            ahead = problem.physics.A(trial)
-            reached = self._objective(problem, trial, ahead)
-            good = ~self._steepened(problem, memory["forward"], ahead)
+            trial_Ax = problem.physics.A(trial)
+            reached = self._objective(problem, trial, trial_Ax)
+            good = ~self._steepened(problem, memory["forward"], trial_Ax)
             if tested:
                 step = trial - image
                 assert reached is not None  # the penalty of one problem has a value always or never
@@ -102,7 +102,7 @@ class Spiral:
             good |= alpha >= self.largest
             first = good & ~done
             new = torch.where(first, trial, new)
-            forward = torch.where(align(first.flatten(), ahead), ahead, forward)
+            forward = torch.where(align(first.flatten(), trial_Ax), trial_Ax, forward)
             objective = torch.where(first.flatten(), reached, objective) if tested else None
             taken = torch.where(first, alpha, taken)
             done |= good
@@ -123,10 +123,10 @@ class Spiral:
             "solves": solves,
         }
 
-    def _steepened(self, problem: Problem, forward: torch.Tensor, ahead: torch.Tensor) -> torch.Tensor:
+    def _steepened(self, problem: Problem, forward: torch.Tensor, trial_Ax: torch.Tensor) -> torch.Tensor:
         """Whether f curves much more at the end of a step, along it, than where it began."""
-        step = ahead - forward
-        before, after = (problem.fidelity.curvature(u, step) for u in (forward, ahead))
+        step = trial_Ax - forward
+        before, after = (problem.fidelity.curvature(u, step) for u in (forward, trial_Ax))
         return (after > self.steepening * before).reshape(-1, *[1] * (problem.like.ndim - 1))
 
     def _curvature(
@@ -148,8 +148,8 @@ class Spiral:
     def _start(problem: Problem) -> torch.Tensor:
         data = problem.fidelity.estimate
         back = problem.physics.A_adjoint(data)
-        ahead = problem.physics.A(back)
-        scale = inner(torch.ones_like(data), data) / inner(torch.ones_like(ahead), ahead).clamp_min(
+        trial_Ax = problem.physics.A(back)
+        scale = inner(torch.ones_like(data), data) / inner(torch.ones_like(trial_Ax), trial_Ax).clamp_min(
             torch.finfo(data.dtype).tiny
         )
         return back * align(scale.flatten(), back)

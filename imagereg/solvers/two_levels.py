@@ -47,8 +47,8 @@ class TwoLevels:
             ]
             probe = torch.from_numpy(np.stack(signs)).to(like).reshape(-1, 1, *like.shape[2:])
             probe = probe.expand_as(like).contiguous()
-            bend = problem.fidelity.curvature(problem.fidelity.estimate, problem.physics.A(probe))
-            held = tuple((bend.flatten() / probe[0].numel()).clamp_min(1e-30).tolist())
+            curvature = problem.fidelity.curvature(problem.fidelity.estimate, problem.physics.A(probe))
+            held = tuple((curvature.flatten() / probe[0].numel()).clamp_min(1e-30).tolist())
         return cls(mean_curvature(problem), getattr(L, "gram_diagonal", None), groups, held)
 
     def largest(self, norm: float) -> torch.Tensor:

@@ -62,9 +62,9 @@ class Muon:
     ) -> torch.Tensor:
         """The direction to be subtracted; the memory is brought up to date."""
         memory["momentum"].lerp_(gradient, 1 - self.momentum)
-        ahead = gradient.lerp(memory["momentum"], self.momentum).flatten(1)
-        scale = max(1.0, ahead.shape[0] / ahead.shape[1]) ** 0.5
-        return (scale * orthogonal(ahead)).reshape(weight.shape)
+        extrapolated = gradient.lerp(memory["momentum"], self.momentum).flatten(1)
+        scale = max(1.0, extrapolated.shape[0] / extrapolated.shape[1]) ** 0.5
+        return (scale * orthogonal(extrapolated)).reshape(weight.shape)
 
 
 def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:

@@ -110,10 +110,10 @@ def held_out_views(
         level_known = noise_level(rest)
         with torch.no_grad():
             predicted = rest.physics.A(last.image)
-            seen = torch.stack([rest.physics.A(sample) for sample in samples])
+            forwards = torch.stack([rest.physics.A(sample) for sample in samples])
             noise = level_known.at(predicted).std.square() * torch.ones_like(predicted)
         errors.append((rest.data - predicted).flatten())
-        spreads.append(seen.var(0).flatten())
+        spreads.append(forwards.var(0).flatten())
         noises.append(noise.flatten())
         how = level_known.how
     error, spread, noise = (torch.cat(parts).double() for parts in (errors, spreads, noises))

@@ -46,8 +46,8 @@ def lowest(columns: Array, scores: Array) -> float:
     if not 0 < at < scores.size - 1:
         return float(columns[at])
     before, here, after = (float(scores[at + k]) for k in (-1, 0, 1))
-    bend = before - 2 * here + after
-    shift = 0.5 * (before - after) / bend if bend > 0 else 0.0
+    curvature = before - 2 * here + after
+    shift = 0.5 * (before - after) / curvature if curvature > 0 else 0.0
     return float(columns[at] + shift * (columns[at + 1] - columns[at]))
 
 
