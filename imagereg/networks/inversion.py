@@ -114,7 +114,7 @@ def value_at(network: Gradient, v: torch.Tensor, x: torch.Tensor) -> torch.Tenso
 def _search(
     network: Gradient, x: torch.Tensor, v: torch.Tensor, gradient: torch.Tensor, direction: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Steps, one an item, that bring the derivative along the direction below half of its size, and gradients.
+    """Steps, one an item, that halve the derivative along the direction at least, and the gradients there.
 
     psi - <x, .> is convex along the direction, so that the sign of its derivative brackets the minimum;
     unlike differences of values, derivatives keep their digits near it.

@@ -92,6 +92,22 @@ def apply_rows(measurement: Measurement, steps: Sequence[Step], start: int, stop
     return band
 
 
+def prepare_rows(measurement: Measurement, steps: Sequence[Step], start: int, stop: int) -> Measurement:
+    """Rows start to stop of what resolved steps make of a measurement; the whole where it is not parted.
+
+    That is so for coupled volumes, for a single row, and where all rows are asked for. Rows beyond the last
+    are the last ones.
+    """
+    total = rows_after(steps, measurement.rows)
+    stop = min(stop, total)
+    start = max(0, min(start, stop - 1))
+    if measurement.coupled or total <= 1 or (start, stop) == (0, total):
+        return apply_steps(measurement, steps) if steps else measurement
+    if not steps:
+        return measurement.select(rows=slice(start, stop))
+    return apply_rows(measurement, steps, start, stop)
+
+
 @dataclass(frozen=True)
 class Look:
     """A few bands of rows of a scan that go through the steps together."""

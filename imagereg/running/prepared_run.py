@@ -13,7 +13,7 @@ from imagereg.engine import choose_device, iterate
 from imagereg.errors import InputError, ResourceError, UsageError
 from imagereg.measurement import Measurement
 from imagereg.methods.support.whole_object import on_whole_object
-from imagereg.preprocessing import apply_rows, apply_steps, health, looked_at, resolve_steps, rows_after
+from imagereg.preprocessing import health, looked_at, prepare_rows, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
@@ -79,11 +79,7 @@ class Work:
 
     def slab(self, slab: Slab) -> Measurement:
         """The preprocessed rows of one slab with their physics."""
-        whole = len(self.plan.slabs) == 1
-        rows = (slab.start, slab.stop)
-        return self.with_physics(
-            apply_steps(self.raw, self.steps) if whole else apply_rows(self.raw, self.steps, *rows)
-        )
+        return self.with_physics(prepare_rows(self.raw, self.steps, slab.start, slab.stop))
 
     def with_physics(self, part: Measurement) -> Measurement:
         """Preprocessed rows with the physics that the recipe asks for."""
@@ -188,12 +184,8 @@ def prepared(recipe: Recipe) -> Work:
 
 def _shapes(raw: Measurement, steps: list[Any]) -> tuple[Measurement, Measurement]:
     """What the steps make of one row, and a stand-in of the shape that they make of all rows."""
-    rows = rows_after(steps, raw.rows)
-    if raw.coupled or raw.rows == 1:
-        shaped = apply_steps(raw, steps)
-        return shaped, shaped
-    shaped = apply_rows(raw, steps, 0, 1)
-    return shaped, _as_tall(shaped, rows)
+    shaped = prepare_rows(raw, steps, 0, 1)
+    return shaped, _as_tall(shaped, rows_after(steps, raw.rows))
 
 
 def _as_tall(shaped: Measurement, rows: int) -> Measurement:

@@ -12,7 +12,7 @@ import numpy as np
 
 from imagereg.engine import choose_device, prepare
 from imagereg.errors import UsageError
-from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
+from imagereg.preprocessing import prepare_rows, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 from imagereg.running.ledger import write_beside
 from imagereg.running.setup import load, with_physics
@@ -42,12 +42,8 @@ def part_of(recipe: Recipe, *, slices: int = 1) -> tuple[Recipe, Measurement]:
     device = choose_device(recipe.execution.device)
     raw = load(recipe)
     steps = resolve_steps(raw, recipe.steps())
-    total = rows_after(steps, raw.rows)
-    if raw.coupled or total <= slices:
-        part = apply_steps(raw, steps)
-    else:
-        start = (total - slices) // 2
-        part = apply_rows(raw, steps, start, start + slices)
+    start = max(0, rows_after(steps, raw.rows) - slices) // 2
+    part = prepare_rows(raw, steps, start, start + slices)
     refusal = recipe.resolved_method().refusal(part)
     if refusal:
         raise UsageError(f"{refusal}.")

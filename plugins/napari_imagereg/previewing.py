@@ -97,7 +97,7 @@ def prepare_slice(
     import torch
 
     from imagereg.engine import choose_device
-    from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
+    from imagereg.preprocessing import prepare_rows, resolve_steps, rows_after
     from imagereg.running.setup import with_grid, with_physics
     from imagereg.running.threads import use_threads
 
@@ -112,12 +112,7 @@ def prepare_slice(
     total = rows_after(steps, measurement.rows)
     alone = measurement.coupled or total <= 1
     row = min(row, total - 1)
-    if alone:
-        part = apply_steps(measurement, steps) if steps else measurement
-    elif steps:
-        part = apply_rows(measurement, steps, row, row + 1)
-    else:
-        part = measurement.select(rows=slice(row, row + 1))
+    part = prepare_rows(measurement, steps, row, row + 1)
     gridded = with_grid(part, recipe)
     spans = spans_of(gridded, region)
     part = coarser(cut(gridded, region), limit)
@@ -142,19 +137,13 @@ def before_and_after(
     measurement: Measurement, steps: list[Any], place: int, row: int
 ) -> tuple[Measurement, Measurement]:
     """One row before and after the step at `place` of the steps, both in memory."""
-    from imagereg.preprocessing import apply_rows, apply_steps, resolve_steps, rows_after
+    from imagereg.preprocessing import prepare_rows, resolve_steps, rows_after
 
     resolved = resolve_steps(measurement, steps[: place + 1])
-    if measurement.coupled or measurement.rows <= 1:
-        before = apply_steps(measurement, resolved[:place])
-        after = apply_steps(before, resolved[place:])
-    else:
-        row = min(row, rows_after(resolved, measurement.rows) - 1)
-        first, last = resolved[place].rows_before(
-            row, row + 1, rows_after(resolved[:place], measurement.rows)
-        )
-        before = apply_rows(measurement, resolved[:place], first, last)
-        after = apply_rows(measurement, resolved, row, row + 1)
+    row = min(row, rows_after(resolved, measurement.rows) - 1)
+    taken = resolved[place].rows_before(row, row + 1, rows_after(resolved[:place], measurement.rows))
+    before = prepare_rows(measurement, resolved[:place], *taken)
+    after = prepare_rows(measurement, resolved, row, row + 1)
     return tuple(replace(m, data=np.asarray(m.data[...], dtype=np.float32)) for m in (before, after))  # type: ignore[return-value]
 
 
