@@ -60,7 +60,7 @@ class LearnedProximalNetwork(Method):
     )
     needs: ClassVar[Needs] = Needs(linear=True)
     main: ClassVar[str] = "strength"
-    copies: ClassVar[tuple[float, float]] = (3.0, 323.0)
+    copies: ClassVar[tuple[float, float]] = (3.0, 375.0)
 
     strength: float = parameter(
         1.0,

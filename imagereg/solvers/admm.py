@@ -23,6 +23,7 @@ from imagereg.solvers.linear import (
     solve,
 )
 from imagereg.solvers.problem import Problem, Refusal, inner
+from imagereg.solvers.scale import scale_of
 from imagereg.solvers.state import Memory
 
 
@@ -195,7 +196,7 @@ class ADMM:
         if not isinstance(problem.fidelity, LeastSquares):
             size = inner(data, data).reshape_as(each)
             rho.append(problem.fidelity.curvature(data, data).reshape_as(each) / size)
-        scale = problem.scale(start) if problem.priors else each
+        scale = scale_of(problem, start) if problem.priors else each
         for prior in problem.priors:
             if isinstance(prior, Quadratic):
                 continue

@@ -14,6 +14,7 @@ from imagereg.priors.base import Functional
 from imagereg.solvers.linear import named, require_linear
 from imagereg.solvers.problem import Problem, Refusal, inner
 from imagereg.solvers.ramp import Ramp
+from imagereg.solvers.scale import scale_of
 from imagereg.solvers.spectrum import largest_eigenvalue
 from imagereg.solvers.state import Memory
 
@@ -148,7 +149,7 @@ class PDHG:
             size = each * problem.norm**2
         sigmas, share = [], torch.zeros_like(each)
         if problem.priors:
-            scale = problem.scale(start)
+            scale = scale_of(problem, start)
             for prior in problem.priors:
                 sigma_i = each * prior.outer.slope(scale)  # type: ignore[union-attr]
                 sigmas.append(sigma_i)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.physics.distributed import largest, smallest, summed
+from imagereg.physics.distributed import summed
 
 if TYPE_CHECKING:
     from imagereg.fidelities.base import Fidelity
@@ -74,21 +74,6 @@ class Problem:
         """A^T u, or J^T u with the Jacobian J of A at the image where A is not linear."""
         return self.physics.A_adjoint(u) if self.linear else self.physics.A_vjp(image, u)
 
-    def scale(self, start: torch.Tensor | None = None) -> torch.Tensor:
-        """The span of grey values that solutions have, roughly, of each item, shaped (B, 1, ..., 1).
-
-        It is that of `start`, where that has any, or of a few steps of least squares from 0.
-        """
-        from imagereg.solvers.linear import quick_fit
-
-        with torch.no_grad():
-            given = None if start is None else _span(start)
-            if given is not None and bool((given > 0).all()):
-                return given
-            span = _span(quick_fit(self))
-            span = torch.where(span > 0, span, torch.ones_like(span))
-            return span if given is None else torch.where(given > 0, given, span)
-
     def project(self, image: torch.Tensor) -> torch.Tensor:
         """The nearest image within the bounds."""
         low, high = self.bounds
@@ -115,13 +100,6 @@ class Problem:
             forward = self.physics.A(image) if forward is None else forward
             data = self.fidelity.estimate
             return float(size_of(forward - data) / size_of(data).clamp_min(torch.finfo(data.dtype).tiny))
-
-
-def _span(image: torch.Tensor) -> torch.Tensor:
-    flat = image.flatten(1)
-    low, high = smallest(flat.amin(1)), largest(flat.amax(1))
-    span = torch.maximum(high - low, torch.maximum(high, -low))
-    return span.reshape(-1, *[1] * (image.ndim - 1))
 
 
 def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from imagereg.running.prepared_run import Work, prepared
 from imagereg.simulation import write_raw_scan
 
 pytestmark = [
-    pytest.mark.slow,  # minutes, and peaks that other tests' memory would blur
+    pytest.mark.alone,  # other work beside would be slow, and peaks are of the whole process
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc"),
 ]
@@ -62,33 +62,29 @@ def peak(work: Work) -> int:
     return resident("VmHWM") - before
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cgls",
-        "diffpir",
-        "dps",
-        "fbp",
-        "graph_laplacian",
-        "learned_fbp",
-        "lpn",
-        "red_diff",
-        "sirt",
-        "space_variant_tv",
-        "spiral_tap",
-        "tikhonov",
-        "tv",
-        "vble",
-        "wavelet",
-    ],
-)
-@pytest.mark.parametrize("views", [40, 300])
+QUICK = (
+    "cgls", "fbp", "graph_laplacian", "sirt", "space_variant_tv", "spiral_tap", "tikhonov", "tv", "wavelet",
+)  # fmt: skip
+LEARNED = ("diffpir", "learned_fbp", "lpn", "red_diff", "vble")  # minutes together
+CASES = [
+    *(pytest.param(views, name) for name in QUICK for views in (40, 300)),
+    pytest.param(40, "learned_fbp"),
+    *(
+        pytest.param(views, name, marks=pytest.mark.slow)
+        for name in LEARNED
+        for views in (40, 300)
+        if (views, name) != (40, "learned_fbp")
+    ),
+]
+
+
+@pytest.mark.parametrize(("views", "name"), CASES)
 def test_the_peak_is_what_the_plan_says(scans: dict[int, Path], views: int, name: str) -> None:
     known = type(method(name)).model_fields
     parameters: dict[str, Any] = {"psi": "fbp"} if "psi" in known else {}
     if "iterations" in known:
         parameters["iterations"] = 6
-    peak(work_on(scans[views], 1, name, **parameters))  # what is loaded and compiled once
     work = work_on(scans[views], ROWS, name, **parameters)
+    peak(work)  # what is loaded and compiled once
     taken = peak(work)
     assert taken <= 1.1 * work.plan.memory + 8e6, f"{taken / 1e6:.0f} of {work.plan.memory / 1e6:.0f} MB"
