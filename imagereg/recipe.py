@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from imagereg import yaml_text
 from imagereg.errors import InputError, UsageError, did_you_mean
@@ -201,6 +209,10 @@ class Recipe(Parameters):
     output: Output = Output()
     execution: Execution = Execution()
 
+    # What sections mean, beside the section that it was worked out from: copies may have another.
+    _method: tuple[Any, Any] = PrivateAttr(default=(None, None))
+    _steps: tuple[Any, Any] = PrivateAttr(default=(None, None))
+
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, values: Any) -> Any:
@@ -324,20 +336,27 @@ class Recipe(Parameters):
 
     def resolved_method(self) -> Method:
         """The method with every parameter in place."""
-        return find_method(self.method.name, **self.method.parameters)
+        if self._method[0] is not self.method:
+            self._method = (self.method, find_method(self.method.name, **self.method.parameters))
+        chosen: Method = self._method[1]
+        return chosen
 
     def steps(self) -> list[Any]:
         """The preprocessing steps with every parameter in place."""
         from imagereg.preprocessing import make_step
 
-        return [make_step(step) for step in self.preprocess]
+        if self._steps[0] is not self.preprocess:
+            self._steps = (self.preprocess, tuple(make_step(step) for step in self.preprocess))
+        return list(self._steps[1])
 
     def resolved(self, **updates: Any) -> Self:
         """The same recipe with all defaults of its method and steps written out."""
-        chosen = self.resolved_method()
-        steps = tuple({step.name: step.model_dump(mode="json")} for step in self.steps())
+        chosen, steps = self.resolved_method(), self.steps()
         choice = Choice(name=chosen.name, **chosen.model_dump(mode="json"))
-        return self.model_copy(update={"method": choice, "preprocess": steps, **updates})
+        plain = tuple({step.name: step.model_dump(mode="json")} for step in steps)
+        made = self.model_copy(update={"method": choice, "preprocess": plain, **updates})
+        made._method, made._steps = (choice, chosen), (plain, tuple(steps))
+        return made
 
     def plain(self) -> dict[str, Any]:
         """Plain values, as `yaml` and `json` write them; what was not set is left out."""

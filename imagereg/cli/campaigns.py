@@ -108,7 +108,7 @@ def sweep(
         varied[key] = parse_values(text)
     if not varied:
         raise UsageError("sweep: say what to vary, for example --vary strength=log:1e-3:1e-1:7.")
-    recipe = build_recipe(
+    recipe, _ = build_recipe(
         source,
         method=method,
         settings={**flags(context.args), **assignments(settings)},

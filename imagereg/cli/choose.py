@@ -73,7 +73,7 @@ def choose(
 
     if not overwrite:
         refuse_existing(folder)
-    recipe = build_recipe(
+    recipe, _ = build_recipe(
         source,
         method=method,
         settings={**flags(context.args), **assignments(settings)},

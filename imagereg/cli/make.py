@@ -28,7 +28,7 @@ def init(
     """Write a recipe for a data file, every parameter in place with its meaning beside it."""
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists; choose another name with -o, or allow it with --overwrite.")
-    recipe = build_recipe(
+    recipe, _ = build_recipe(
         source,
         method=method,
         settings=assignments(settings),

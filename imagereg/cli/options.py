@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.recipe import Recipe
     from imagereg.running.reports import Executor
+    from imagereg.running.setup import Opened
 
 SourceArgument = Annotated[Path, typer.Argument(help="A recipe (.yaml), or a data file or folder.")]
 DataArgument = Annotated[Path, typer.Argument(help="A data file or folder.")]
@@ -144,8 +145,8 @@ def build_recipe(
     rows: str | None = None,
     views: str | None = None,
     folder: Path | None = None,
-) -> Recipe:
-    """The recipe that a command line means: a recipe file with changes, or one made for a data file.
+) -> tuple[Recipe, Opened | None]:
+    """The recipe that a command line means, from a recipe file or for a data file; and that file, if read.
 
     For a data file without `--step`, the steps are those that its quantity asks for (counts: flat field and
     centre of rotation) after bad views and outliers where there are any, and the method is FBP or FDK for
@@ -154,6 +155,7 @@ def build_recipe(
     from imagereg.recipe import Recipe
 
     changes: dict[str, Any] = {}
+    opened: Opened | None = None
     if is_recipe(source):
         recipe = Recipe.load(source)
         if method is not None:
@@ -162,14 +164,14 @@ def build_recipe(
             recipe = Recipe.of_mapping({**recipe.plain(), "preprocess": _steps(steps)})
         changes.update({f"input.hints.{key}": value for key, value in (hints or {}).items()})
     else:
-        from imagereg.io import read
-
+        chosen = _steps(steps) if steps else []
         if method is None or not steps:
-            measurement = read(source, **(hints or {}))
-            method = method or default_method(measurement)
-            chosen = _steps(steps) if steps else default_steps(measurement, views=views, rows=rows)
-        else:
-            chosen = _steps(steps)
+            opened = _opened(source, hints or {}, (views, rows), look=not steps)
+            method = method or default_method(opened.measurement)
+        if opened is not None and opened.findings is not None:
+            from imagereg.preprocessing import default_steps, with_safe_cures
+
+            chosen = list(with_safe_cures(default_steps(opened.measurement), list(opened.findings)))
         recipe = Recipe.of_mapping(
             {
                 "input": {"path": str(source.resolve()), "hints": hints or {}},
@@ -187,7 +189,24 @@ def build_recipe(
     if changes.get("uncertainty.calibration"):
         # Paths in a recipe are relative to its folder, those of a command line to where one stands.
         changes["uncertainty.calibration"] = str(Path(changes["uncertainty.calibration"]).resolve())
-    return recipe.with_values(changes) if changes else recipe
+    return (recipe.with_values(changes) if changes else recipe), opened
+
+
+def _opened(
+    source: Path, hints: dict[str, Any], part: tuple[str | None, str | None], *, look: bool
+) -> Opened:
+    """A data file, read; with `look`, its views and rows are looked at too."""
+    from imagereg.io import read
+    from imagereg.preprocessing import health
+    from imagereg.running.setup import Opened, part_of
+    from imagereg.running.sources import stamp_of
+
+    path = source.resolve()
+    stamp = stamp_of(path)
+    measurement = read(source, **hints)
+    views, rows = part
+    found = tuple(health(part_of(measurement, views=views, rows=rows))) if look else None
+    return Opened(path, hints, measurement, part, found, stamp)
 
 
 def executor_of(
@@ -242,20 +261,6 @@ def why_method(recipe: Recipe, source: Path, asked: str | None) -> str:
         return "as the recipe says"
     title = type(recipe.resolved_method()).summary.rstrip(".")
     return f"the default for these data: {title}"
-
-
-def default_steps(measurement: Measurement, *, views: str | None, rows: str | None) -> list[str]:
-    """What the data need before they are line integrals, and the cures that can do no harm.
-
-    Flat field (with -log) and the centre, before them bad views and outliers where those views and rows
-    have any.
-    """
-    from imagereg.preprocessing import default_steps as steps_for
-    from imagereg.preprocessing import health, with_safe_cures
-    from imagereg.running.setup import part_of
-
-    part = part_of(measurement, views=views, rows=rows)
-    return with_safe_cures(steps_for(measurement), health(part))
 
 
 def _steps(words: Sequence[str]) -> list[Any]:

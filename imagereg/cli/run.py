@@ -71,7 +71,7 @@ def run(
         check(context, source, method, settings, step, hint, rows, views, json)
         return
     changes = {**flags(context.args), **assignments(settings), **_execution(device, threads)}
-    recipe = build_recipe(
+    recipe, opened = build_recipe(
         source,
         method=method,
         settings=changes,
@@ -92,7 +92,7 @@ def run(
     if output is None and not overwrite and (folder / FINISHED).exists():
         recipe = recipe.with_values({"output.folder": str(_next_free(folder))})
     if workers == 1 and scheduler is None and cluster is None:
-        events = run_recipe(recipe, overwrite=overwrite)
+        events = run_recipe(recipe, overwrite=overwrite, opened=opened)
     else:
         from imagereg.running.run_on_workers import run_spread
 
@@ -117,7 +117,7 @@ def check(
 ) -> None:
     """Check a recipe against its data: findings, what it would take, the recipe in full. Runs nothing."""
     changes = {**flags(context.args), **assignments(settings)}
-    recipe = build_recipe(
+    recipe, opened = build_recipe(
         source,
         method=method,
         settings=changes,
@@ -130,10 +130,12 @@ def check(
     from imagereg.running.local import estimate
     from imagereg.running.setup import load
 
-    raw = load(recipe)
+    raw = load(recipe, opened)
+    known = opened.found(recipe) if opened is not None else None
     names = [step.name for step in recipe.steps()]
-    findings = [finding.in_view_of(names) for finding in health(raw)]
-    part, plan = estimate(recipe)
+    found = health(raw) if known is None else known
+    findings = [finding.in_view_of(names) for finding in found]
+    part, plan = estimate(recipe, opened)
     if json:
         import json as encoder
 

@@ -36,10 +36,13 @@ from imagereg.running.slabs import (
 from imagereg.running.sources import protect_sources
 
 if TYPE_CHECKING:
+    from imagereg.running.setup import Opened
     from imagereg.solvers.state import State
 
 
-def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -> Iterator[Event]:
+def run(
+    recipe: Recipe, *, overwrite: bool = False, memory: int | None = None, opened: Opened | None = None
+) -> Iterator[Event]:
     """Carry out a recipe, one event at a time; the last one holds the result.
 
     A run that was killed goes on where it stopped when the same recipe is run again. Stop iterating to
@@ -50,6 +53,7 @@ def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -
     recipe : what to do.
     overwrite : allow existing results to be replaced.
     memory : bytes that may be taken, where that is less than the machine has.
+    opened : the input, where it was read before.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def run(recipe: Recipe, *, overwrite: bool = False, memory: int | None = None) -
     """
     protect_sources(recipe, output_names(recipe))
     clock = Clock()
-    work = yield from begin(recipe, clock, memory)
+    work = yield from begin(recipe, clock, memory, opened=opened)
     ledger, plan = work.ledger, work.plan
     done = ledger.open(output_names(work.recipe), overwrite=overwrite)
     try:
@@ -107,7 +111,7 @@ def run_slabs(recipe: Recipe, indices: Sequence[int]) -> Iterator[Event]:
     yield clock.event("done", f"{len(indices)} slabs are done", fraction=1.0)
 
 
-def estimate(recipe: Recipe) -> tuple[Measurement, Plan]:
+def estimate(recipe: Recipe, opened: Opened | None = None) -> tuple[Measurement, Plan]:
     """Check a recipe against its data without reconstructing: the preprocessed first slab, and the plan.
 
     Raises
@@ -115,7 +119,7 @@ def estimate(recipe: Recipe) -> tuple[Measurement, Plan]:
     ImageregError
         As `run` would.
     """
-    work = prepared(recipe)
+    work = prepared(recipe, opened)
     part = work.slab(work.plan.slabs[0])
     return part, work.timed(part)
 

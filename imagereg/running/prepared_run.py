@@ -18,7 +18,7 @@ from imagereg.recipe import Recipe
 from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
 from imagereg.running.plan import PROBED, Plan, Slab, make_plan, probe
-from imagereg.running.setup import load, with_physics
+from imagereg.running.setup import Opened, load, with_physics
 from imagereg.running.sources import Stamp, stamp_of
 from imagereg.running.threads import use_threads
 
@@ -125,6 +125,7 @@ def begin(
     *,
     resolved: bool = False,
     findings: bool = True,
+    opened: Opened | None = None,
 ) -> Generator[Event, None, Work]:
     """Read, resolve and plan for so many bytes of memory; the events on the way, and the work at the end.
 
@@ -132,6 +133,7 @@ def begin(
     ----------
     resolved : the recipe's steps have all their parameters, so that the data need not be looked at.
     findings : look at the data's health and tell what is found.
+    opened : the input, where it was read before.
 
     Raises
     ------
@@ -143,12 +145,13 @@ def begin(
     method = recipe.resolved_method()
     yield clock.event("read", f"reading {recipe.input.path}")
     stamp = stamp_of(recipe.input.path)
-    raw = load(recipe)
+    raw = load(recipe, opened)
     clock.lap("read")
     told: tuple[str, ...] = ()
     if findings and not resolved:
         names = [step.name for step in recipe.steps()]
-        told = tuple(finding.in_view_of(names) for finding in health(raw))
+        known = opened.found(recipe) if opened is not None and opened.holds(recipe) else None
+        told = tuple(finding.in_view_of(names) for finding in (health(raw) if known is None else known))
         for sentence in told:
             yield clock.event("preprocess", f"finding: {sentence}")
     yield clock.event(
@@ -171,9 +174,9 @@ def begin(
     return Work(settled, raw, steps, shaped, tall, plan, method, device, told, stamp)
 
 
-def prepared(recipe: Recipe) -> Work:
+def prepared(recipe: Recipe, opened: Opened | None = None) -> Work:
     """The work of a recipe, for whoever does not watch it being read nor looks at its health."""
-    events = begin(recipe, Clock(), findings=False)
+    events = begin(recipe, Clock(), findings=False, opened=opened)
     while True:
         try:
             next(events)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,48 @@ from imagereg.errors import InputError, UsageError
 from imagereg.geometry import Volume
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe, parse_slice
+from imagereg.running.sources import Stamp, stamp_of
 
 if TYPE_CHECKING:
     import torch
 
+    from imagereg.preprocessing import Finding
 
-def load(recipe: Recipe) -> Measurement:
-    """Read the input of a recipe and take the part that it names. Lazy data stay lazy.
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A file that was opened to make a recipe for it, for the run of that recipe: it need not be read twice.
+
+    Attributes
+    ----------
+    path, hints : of what was read.
+    measurement : all of it.
+    part : (views, rows) that were looked at.
+    findings : what is wrong with that part; None where nobody looked.
+    stamp : what the file looked like on the disk before it was read.
+    """
+
+    path: Path
+    hints: Mapping[str, Any]
+    measurement: Measurement
+    part: tuple[str | None, str | None]
+    findings: tuple[Finding, ...] | None
+    stamp: Stamp
+
+    def holds(self, recipe: Recipe) -> bool:
+        """Whether this is the recipe's input, as it lies on the disk now."""
+        chosen = recipe.input
+        same = chosen.path == self.path and chosen.format is None and dict(chosen.hints) == dict(self.hints)
+        return same and stamp_of(self.path) == self.stamp
+
+    def found(self, recipe: Recipe) -> tuple[Finding, ...] | None:
+        """What was found with the part that the recipe takes; None where it is another part."""
+        unchanged = recipe.physics.noise is None and (recipe.input.views, recipe.input.rows) == self.part
+        return self.findings if unchanged else None
+
+
+def load(recipe: Recipe, opened: Opened | None = None) -> Measurement:
+    """Read the input of a recipe, or take what was read, and take the part that it names; lazy stays lazy.
 
     Raises
     ------
@@ -30,9 +66,11 @@ def load(recipe: Recipe) -> Measurement:
     from imagereg.io import read
 
     chosen = recipe.input
-    measurement = part_of(
-        read(chosen.path, format=chosen.format, **chosen.hints), views=chosen.views, rows=chosen.rows
-    )
+    if opened is not None and opened.holds(recipe):
+        whole = opened.measurement
+    else:
+        whole = read(chosen.path, format=chosen.format, **chosen.hints)
+    measurement = part_of(whole, views=chosen.views, rows=chosen.rows)
     if recipe.physics.noise is not None:
         from imagereg.physics.noise import noise_from_dict
 

@@ -78,21 +78,16 @@ class Runner(QObject):
         """Run the same recipe on every scan of a folder, results in `imagereg-results` inside it."""
         if self._refuse():
             return
-        suffix = self._session.path.suffix if self._session.path else ".h5"
-        files = sorted(path for path in folder.iterdir() if path.suffix == suffix)
-        if not files:
-            self._footer.show_error(f"{folder} holds no {suffix} files.")
-            return
+        from imagereg.running.jobs import batch_jobs
+
+        pattern = f"*{self._session.path.suffix}" if self._session.path else None
         try:
             recipe = self._session.recipe()
+            jobs = batch_jobs(folder, recipe, folder / "imagereg-results", pattern=pattern)
         except ImageregError as error:
             self._footer.show_error(str(error))
             return
-        results = folder / "imagereg-results"
-        self._queue = [
-            recipe.with_values({"input.path": str(file), "output.folder": str(results / file.stem)})
-            for file in files
-        ]
+        self._queue = [job.recipe for job in jobs]
         self._start(self._queue.pop(0))
 
     def cancel(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -98,3 +98,46 @@ def test_an_input_that_changes_during_a_run_ends_it_and_keeps_what_is_done(tmp_p
     assert not (tmp_path / "out" / "provenance.json").exists()
     slabs = list((tmp_path / "out" / ".partial").glob("*.npy"))
     np.testing.assert_allclose(np.load(slabs[0]).max(), PICTURE.max(), rtol=0.5)
+
+
+def test_a_run_reads_its_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    import imagereg.io
+    import imagereg.preprocessing
+    from imagereg.cli.app import app
+    from imagereg.running import prepared_run
+    from imagereg.simulation import write_raw_scan
+
+    write_raw_scan(tmp_path / "scan.h5", columns=32, rows=1, views=24, seed=1)
+    calls: list[str] = []
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*values: Any, **named: Any) -> Any:
+            calls.append(name)
+            return function(*values, **named)
+
+        return call
+
+    monkeypatch.setattr(imagereg.io, "read", counted("read", imagereg.io.read))
+    looked = counted("health", imagereg.preprocessing.health)
+    monkeypatch.setattr(imagereg.preprocessing, "health", looked)
+    monkeypatch.setattr(prepared_run, "health", looked)
+    asked = ["run", str(tmp_path / "scan.h5"), "--method", "fbp", "-o", str(tmp_path / "out")]
+    ended = CliRunner().invoke(app, asked)
+    assert ended.exit_code == 0, ended.output
+    assert sorted(calls) == ["health", "read"]
+
+
+def test_what_was_read_is_not_taken_for_a_file_that_changed(tmp_path: Path) -> None:
+    from imagereg.cli.options import build_recipe
+    from imagereg.running.setup import load
+
+    path = tmp_path / "picture.npy"
+    np.save(path, np.zeros((8, 8), np.float32))
+    recipe, opened = build_recipe(path)
+    assert opened is not None and opened.holds(recipe)
+    assert load(recipe, opened) is opened.measurement
+    assert not opened.holds(recipe.with_values({"input.hints.pixel": 0.5}))
+    np.save(path, np.ones((9, 8), np.float32))
+    assert load(recipe, opened).data.shape[-2:] == (9, 8)

@@ -191,3 +191,18 @@ def test_yaml_values_are_what_people_mean(text: str, value: object) -> None:
 def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = Recipe.load(path)
     assert recipe.resolved_method().name == recipe.method.name
+
+
+def test_what_sections_mean_follows_copies_with_other_sections() -> None:
+    recipe = Recipe.parse(
+        "input: a.npy\nmethod: {name: tv, strength: 0.02}\npreprocess: [{centre: {column: 3}}]\n"
+    )
+    assert recipe.resolved_method() is recipe.resolved_method()
+    changed = recipe.model_copy(update={"method": recipe.with_values({"strength": 0.5}).method})
+    assert changed.resolved_method().strength == 0.5
+    assert recipe.resolved_method().strength == 0.02
+    assert recipe.steps()[0].column == 3
+    assert recipe.model_copy(update={"preprocess": ()}).steps() == []
+    written = recipe.resolved(preprocess=({"centre": {"column": 5.0}},))
+    assert written.steps()[0].column == 5.0
+    assert written.sha256 != recipe.resolved().sha256
