@@ -14,6 +14,7 @@ import commands
 import drawings
 import figures
 import methods
+import physics
 import reference
 import tutorials
 
@@ -47,7 +48,11 @@ def on_files(files: Any, config: Any) -> Any:
     pages: dict[str, str | bytes] = {}
     pages |= tutorials.pages(ROOT / "notebooks")
     pages |= methods.pages(ROOT / "build" / "pictures" if PICTURES else None)
-    pages |= {"reference/commands.md": commands.page(), "figures.md": figures.page()}
+    pages |= {
+        "reference/commands.md": commands.page(),
+        "reference/kinds.md": physics.page(),
+        "figures.md": figures.page(),
+    }
     pages |= reference.pages()
     pages |= {f"how-to/{name}.svg": drawing for name, drawing in drawings.drawings().items()}
     for uri, content in pages.items():

@@ -50,14 +50,15 @@ def _page(kind: Any, caption: str) -> str:
         parts += [f"![{kind.title}: before and after]({kind.name}.png)", f"*{line(caption)}*"]
     if kind.__doc__ and "__doc__" in vars(kind):
         parts += ["## What it solves", docstring(kind)]
-    parts += ["## Parameters", *_tables(card["parameters"])]
+    parts += ["## Parameters", *tables(card["parameters"])]
     parts += ["## Use", _use(kind), "## Needs", _needs(kind)]
     if card["reference"]:
         parts += ["## Source", linked(card["reference"])]
     return "\n\n".join(parts)
 
 
-def _tables(parameters: list[dict[str, Any]]) -> list[str]:
+def tables(parameters: list[dict[str, Any]]) -> list[str]:
+    """Tables of parameters, those of every day first."""
     tables = []
     for level, title in (("basic", ""), ("advanced", "Advanced")):
         rows = [

@@ -22,6 +22,10 @@ def cards(group: str) -> list[dict[str, Any]]:
             {"name": name, "summary": f"{reader.title} ({', '.join(reader.suffixes)})"}
             for name, reader in readers().items()
         ]
+    if group == "physics":
+        from imagereg.physics.registry import kinds
+
+        return [{"name": name, "summary": f"{kind.title}: {kind.summary}"} for name, kind in kinds().items()]
     if group == "phantoms":
         from imagereg.phantoms import PHANTOMS
 
@@ -38,17 +42,21 @@ def cards(group: str) -> list[dict[str, Any]]:
 
 
 def card_of(name: str) -> dict[str, Any] | None:
-    """The declaration of a method or step as plain values; None where there is none of that name."""
+    """The declaration of a method, step or kind of physics as plain values; None where there is none."""
     from imagereg.methods.registry import methods
+    from imagereg.physics.registry import kinds
     from imagereg.preprocessing import steps
 
-    declared: Any = {**steps(), **methods()}.get(name)
-    if declared is None:
-        return None
+    declared: Any = {**kinds(), **steps(), **methods()}.get(name)
+    return None if declared is None else described(declared)
+
+
+def described(declared: Any) -> dict[str, Any]:
+    """The card of a class of parameters."""
     schema = declared.model_json_schema()["properties"] if declared.model_fields else {}
     parameters = [_parameter(key, field, schema[key]) for key, field in declared.model_fields.items()]
     return {
-        "name": name,
+        "name": declared.name,
         "title": declared.title,
         "summary": declared.summary,
         "reference": getattr(declared, "reference", ""),

@@ -109,15 +109,15 @@ def center(
 
 def list_things(
     what: Annotated[
-        str, typer.Argument(help="methods, steps, readers, phantoms, samples, or the name of one.")
+        str, typer.Argument(help="methods, steps, physics, readers, phantoms, samples, or the name of one.")
     ] = "methods",
     json: JsonOption = False,
 ) -> None:
-    """List what there is, or the parameters of one method or step."""
+    """List what there is, or the parameters of one method, step or kind of physics."""
     from imagereg.cli.cards import card_of, cards
     from imagereg.cli.method_help import parameter_lines
 
-    groups = ("methods", "steps", "readers", "phantoms", "samples")
+    groups = ("methods", "steps", "physics", "readers", "phantoms", "samples")
     if what in groups:
         rows = cards(what)
         if json:
@@ -129,7 +129,7 @@ def list_things(
         return
     card = card_of(what)
     if card is None:
-        known = [row["name"] for group in groups[:2] for row in cards(group)]
+        known = [row["name"] for group in groups[:3] for row in cards(group)]
         raise UsageError(f"nothing is called {what!r}{did_you_mean(what, [*groups, *known])}.")
     if json:
         typer.echo(encoder.dumps(card))

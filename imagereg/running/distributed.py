@@ -15,6 +15,7 @@ import numpy as np
 
 from imagereg.engine import Recorder
 from imagereg.errors import ImageregError, UsageError
+from imagereg.methods.registry import methods
 from imagereg.recipe import Recipe
 from imagereg.running.configure_process import own_process
 from imagereg.running.events import Clock, Event
@@ -75,7 +76,7 @@ def _shares(work: Work, workers: int) -> tuple[Slab, ...]:
     if not work.method.divisible:
         raise UsageError(
             f"--workers: {work.method.name} needs the whole coupled volume in one process; use one worker, "
-            "or tv, tikhonov or cgls."
+            f"or one of {', '.join(name for name, kind in methods().items() if kind().divisible)}."
         )
     rows = work.plan.shape[0]
     edges = np.linspace(0, rows, min(workers, rows) + 1).round().astype(int).tolist()

@@ -18,6 +18,7 @@ import pytest
 import imagereg
 from imagereg.cli.app import app
 from imagereg.methods.registry import methods
+from imagereg.physics.registry import kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +48,13 @@ def test_every_method_has_a_page_with_its_parameters_and_source(site: Path) -> N
         assert kind.title in page and kind.summary in page
         assert all(field in page for field in kind.model_fields)
         assert kind.reference.split(" ")[-1].rstrip(".)") in page
+
+
+def test_every_kind_of_physics_is_described_with_its_parameters(site: Path) -> None:
+    page = words(site / "reference" / "kinds" / "index.html")
+    for name, kind in kinds().items():
+        assert name in page and kind.title in page and kind.summary in page
+        assert all(field in page for field in kind.model_fields)
 
 
 def test_every_command_and_every_public_name_is_described(site: Path) -> None:
