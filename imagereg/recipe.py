@@ -188,6 +188,21 @@ class Choice(BaseModel):
         return {**load_preset(self.preset, method=self.name).parameters, **given}
 
 
+class _Meaning:
+    """What sections of a recipe mean, each beside the section that it was worked out from.
+
+    Copies of a recipe share it and may have other sections. Recipes are equal whatever is known of them.
+    """
+
+    def __init__(self, method: tuple[Any, Any] = (None, None), steps: tuple[Any, Any] = (None, None)) -> None:
+        self.method, self.steps = method, steps
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Meaning)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Recipe(Parameters):
     """Everything that is needed to get from a file to an image, and again.
 
@@ -209,9 +224,7 @@ class Recipe(Parameters):
     output: Output = Output()
     execution: Execution = Execution()
 
-    # What sections mean, beside the section that it was worked out from: copies may have another.
-    _method: tuple[Any, Any] = PrivateAttr(default=(None, None))
-    _steps: tuple[Any, Any] = PrivateAttr(default=(None, None))
+    _meaning: _Meaning = PrivateAttr(default_factory=lambda: _Meaning())
 
     @model_validator(mode="before")
     @classmethod
@@ -336,18 +349,22 @@ class Recipe(Parameters):
 
     def resolved_method(self) -> Method:
         """The method with every parameter in place."""
-        if self._method[0] is not self.method:
-            self._method = (self.method, find_method(self.method.name, **self.method.parameters))
-        chosen: Method = self._method[1]
+        held = self._meaning.method
+        if held[0] is not self.method:
+            held = (self.method, find_method(self.method.name, **self.method.parameters))
+            self._meaning.method = held
+        chosen: Method = held[1]
         return chosen
 
     def steps(self) -> list[Any]:
         """The preprocessing steps with every parameter in place."""
         from imagereg.preprocessing import make_step
 
-        if self._steps[0] is not self.preprocess:
-            self._steps = (self.preprocess, tuple(make_step(step) for step in self.preprocess))
-        return list(self._steps[1])
+        held = self._meaning.steps
+        if held[0] is not self.preprocess:
+            held = (self.preprocess, tuple(make_step(step) for step in self.preprocess))
+            self._meaning.steps = held
+        return list(held[1])
 
     def resolved(self, **updates: Any) -> Self:
         """The same recipe with all defaults of its method and steps written out."""
@@ -355,7 +372,7 @@ class Recipe(Parameters):
         choice = Choice(name=chosen.name, **chosen.model_dump(mode="json"))
         plain = tuple({step.name: step.model_dump(mode="json")} for step in steps)
         made = self.model_copy(update={"method": choice, "preprocess": plain, **updates})
-        made._method, made._steps = (choice, chosen), (plain, tuple(steps))
+        made._meaning = _Meaning((choice, chosen), (plain, tuple(steps)))
         return made
 
     def plain(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import imagereg
 from imagereg.cores import usable_cores
+from imagereg.errors import UsageError
 from imagereg.io.lengths import long_name
 from imagereg.io.volume_writer import Header, VolumeWriter
 
@@ -32,6 +33,12 @@ class OmeZarrWriter(VolumeWriter):
     def _begin(self, partial: Path) -> None:
         import zarr
 
+        letters = self.header.axes
+        if "C" in letters[1:]:
+            ordered = "C" + letters.replace("C", "")
+            raise UsageError(
+                f"OME-Zarr has channels before all else: give axes={ordered!r}, not {letters!r}."
+            )
         self._group: Any = zarr.create_group(partial, zarr_format=3)
         self._levels = pyramid(self.header)
         self._arrays = [self._array(level, shape) for level, (shape, _) in enumerate(self._levels)]
@@ -78,25 +85,29 @@ def pyramid(header: Header) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 def attributes(header: Header, levels: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> dict[str, Any]:
     """The attributes of the group: OME's multiscales and our own account."""
-    unit = long_name(header.unit)
-    axes: list[dict[str, str]] = []
-    for letter in header.axes:
-        axis = {"name": letter.lower(), "type": "channel" if letter == "C" else "space"}
-        if unit and letter != "C":
-            axis["unit"] = unit
-        axes.append(axis)
+    from ome_zarr_models.v05.axes import Axis
+    from ome_zarr_models.v05.image import ImageAttrs
+    from ome_zarr_models.v05.multiscales import Dataset, Multiscale
+
+    unit = long_name(header.unit) or None
+    axes = [
+        Axis(name="c", type="channel")
+        if letter == "C"
+        else Axis(name=letter.lower(), type="space", unit=unit)
+        for letter in header.axes
+    ]
     datasets = []
     for level, (_, factors) in enumerate(levels):
         scale = [edge * factor for edge, factor in zip(header.edges, factors, strict=True)]
         # The middle of a coarse voxel lies between those of the fine ones that it averages.
         shift = [edge * (factor - 1) / 2 for edge, factor in zip(header.edges, factors, strict=True)]
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if any(shift):
-            steps.append({"type": "translation", "translation": shift})
-        datasets.append({"path": str(level), "coordinateTransformations": steps})
-    multiscale = {"name": "image", "axes": axes, "datasets": datasets, "type": "mean"}
+        datasets.append(
+            Dataset.build(path=str(level), scale=scale, translation=shift if any(shift) else None)
+        )
+    image = Multiscale(axes=axes, datasets=tuple(datasets), name="image", type="mean")
+    described = ImageAttrs(version="0.5", multiscales=[image])
     return {
-        "ome": {"version": "0.5", "multiscales": [multiscale]},
+        "ome": described.model_dump(mode="json", exclude_none=True),
         "imagereg": {
             "version": imagereg.__version__,
             "provenance": dict(header.metadata),

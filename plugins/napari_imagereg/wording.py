@@ -55,8 +55,9 @@ def as_python(recipe: Recipe) -> str:
         return (
             "import imagereg as ir\n\n"
             f"recipe = ir.Recipe.of_mapping(\n{indent(text, '    ')}\n)\n"
-            "*_, last = ir.run(recipe)\n"
-            "result = last.result\n"
+            "for event in ir.run(recipe):\n"
+            "    print(event.message)\n"
+            "result = event.result\n"
         )
     hints = "".join(f", {key}={value!r}" for key, value in recipe.input.hints.items())
     if recipe.input.format is not None:

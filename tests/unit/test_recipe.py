@@ -194,9 +194,8 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 
 
 def test_what_sections_mean_follows_copies_with_other_sections() -> None:
-    recipe = Recipe.parse(
-        "input: a.npy\nmethod: {name: tv, strength: 0.02}\npreprocess: [{centre: {column: 3}}]\n"
-    )
+    text = "input: a.npy\nmethod: {name: tv, strength: 0.02}\npreprocess: [{centre: {column: 3}}]\n"
+    recipe = Recipe.parse(text)
     assert recipe.resolved_method() is recipe.resolved_method()
     changed = recipe.model_copy(update={"method": recipe.with_values({"strength": 0.5}).method})
     assert changed.resolved_method().strength == 0.5
@@ -206,3 +205,4 @@ def test_what_sections_mean_follows_copies_with_other_sections() -> None:
     written = recipe.resolved(preprocess=({"centre": {"column": 5.0}},))
     assert written.steps()[0].column == 5.0
     assert written.sha256 != recipe.resolved().sha256
+    assert Recipe.parse(text) == recipe
