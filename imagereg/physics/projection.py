@@ -10,8 +10,8 @@ from deepinv.physics import LinearPhysics
 from imagereg.geometry import Geometry, Volume
 from imagereg.physics.certificate import Certified
 from imagereg.physics.noise import as_deepinv
+from imagereg.projectors.backends import projector as choose_projector
 from imagereg.projectors.base import Projector, back_project, project
-from imagereg.projectors.base import projector as choose_projector
 from imagereg.projectors.filters import filtered_back_projection
 
 

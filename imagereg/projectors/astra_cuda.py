@@ -16,7 +16,8 @@ import torch
 from imagereg.errors import ResourceError, UsageError
 from imagereg.geometry import Geometry, Volume
 from imagereg.geometry.astra_format import to_astra
-from imagereg.projectors.base import Projector, is_stack
+from imagereg.projectors.backends import is_stack
+from imagereg.projectors.base import Projector
 
 
 def why_not() -> str:

@@ -12,7 +12,8 @@ from imagereg.geometry.fan import PointSource
 from imagereg.projectors import space_cpu, upright_cpu
 from imagereg.projectors.base import Projector
 from imagereg.projectors.layout import aligned_zeros, interleave
-from imagereg.projectors.rays import plane_rays
+from imagereg.projectors.rays import MAJOR, plane_rays
+from imagereg.projectors.space_cpu import FROM, PIXEL, ROW, SLICE, TO_COLUMN, TO_ROW, X
 
 TOGETHER = 8
 
@@ -35,20 +36,26 @@ class ConeProjector(Projector):
 
     def _is_upright(self) -> bool:
         views, size = self.views, np.abs(self.views).max()
-        if np.abs(views[:, [5, 6, 7]]).max() > 1e-12 * size:
+        # Columns lie flat, rows upright.
+        if np.abs(views[:, [TO_COLUMN + SLICE, TO_ROW + X, TO_ROW + ROW]]).max() > 1e-12 * size:
             return False
+        first, source, up = (views[:, of + SLICE, None] for of in (PIXEL, FROM, TO_ROW))
         if not self.rays.point:
-            return not views[:, 11].any()
-        rises = np.abs(views[:, 2:3] - views[:, 11:] + views[:, 8:9] * np.array([0, self.geometry.rows - 1]))
+            return not source.any()
+        rises = np.abs(first - source + up * np.array([0, self.geometry.rows - 1]))
         columns = np.arange(self.geometry.columns)[None, :]
-        along = np.abs(
-            [views[:, a, None] + columns * views[:, 3 + a, None] - views[:, 9 + a, None] for a in (0, 1)]
-        )
+
+        def away(axis: int) -> NDArray[np.float64]:
+            at, step, source = (views[:, of + axis, None] for of in (PIXEL, TO_COLUMN, FROM))
+            return np.abs(at + columns * step - source)
+
+        along = np.stack([away(X), away(ROW)])
         return bool(rises.max() <= along.max(0).min())
 
     def _lifts(self) -> NDArray[np.float64]:
-        source = self.views[:, 11] if self.rays.point else np.zeros(len(self.views))
-        return np.stack([source, self.views[:, 2] - source, self.views[:, 8]], axis=1)
+        source = self.views[:, FROM + SLICE] if self.rays.point else np.zeros(len(self.views))
+        lowest = self.views[:, PIXEL + SLICE] - source
+        return np.stack([source, lowest, self.views[:, TO_ROW + SLICE]], axis=1)
 
     def _forward(self, image: torch.Tensor, out: torch.Tensor) -> None:
         source, target = image.numpy().reshape(-1), out.numpy().reshape(-1)
@@ -118,7 +125,7 @@ class ConeProjector(Projector):
             tall = self._tall()
             voxels = aligned_zeros((high + 3) * (wide + 3) * tall, source.dtype)
             for major in (0, 1):
-                runs = self.rays.runs[self.rays.runs[:, 1] == major]
+                runs = self.rays.runs[self.rays.runs[:, MAJOR] == major]
                 if len(runs):
                     upright_cpu.back(
                         source,

@@ -15,7 +15,8 @@ from numba import njit, prange
 
 from imagereg.projectors import space_cpu
 from imagereg.projectors.joseph_cpu import STEPS, set_out, visit
-from imagereg.projectors.layout import OPTIONS, aligned, aligned_zeros, interleave
+from imagereg.projectors.layout import OPTIONS, aligned, aligned_zeros, data_slices, interleave
+from imagereg.projectors.rays import COUNT, FIRST, FROM, MAJOR, PIXEL, SIGN, STEP, VIEW
 from imagereg.projectors.stack_cpu import StackProjector, group
 
 TOGETHER = 4  # views whose data share the second cache with a band of the image
@@ -47,7 +48,7 @@ def back_stack(
     depth = shape[1] if major_axis == 1 else shape[0]
     width = shape[0] if major_axis == 1 else shape[1]
     line = (width + 3) * lanes
-    longest = runs[:, 3].max()
+    longest = runs[:, COUNT].max()
     for band in prange((depth + tall - 1) // tall):
         low = band * tall
         high = min(depth, low + tall)
@@ -63,25 +64,25 @@ def back_stack(
         counts, reached = np.zeros(most, np.int64), np.zeros(most, np.int64)
         sums = aligned(most * longest * lanes, data)
         for k in range(groups.size - 1):
-            if runs[groups[k], 1] != major_axis:
+            if runs[groups[k], MAJOR] != major_axis:
                 continue
             members = groups[k + 1] - groups[k]
             for member in range(members):
                 run = runs[groups[k] + member]
-                counts[member] = run[3]
-                set_out(views[run[0]], run, point, edges, start[member], slope[member], length[member])
-                for ray in range(run[3]):
-                    column = run[2] + (ray if run[4] > 0 else run[3] - 1 - ray)
+                counts[member] = run[COUNT]
+                set_out(views[run[VIEW]], run, point, edges, start[member], slope[member], length[member])
+                for ray in range(run[COUNT]):
+                    column = run[FIRST] + (ray if run[SIGN] > 0 else run[COUNT] - 1 - ray)
                     mm = data.dtype.type(length[member, ray])
-                    source = (run[0] * columns + column) * lanes
+                    source = (run[VIEW] * columns + column) * lanes
                     to = (member * longest + ray) * lanes
                     for lane in range(lanes):
                         sums[to + lane] = mm * data[source + lane]
             for first in range(low, high, STEPS):
                 visit(
-                    voxels, lanes + (first - low) * line, line, lanes, width, first, min(STEPS, high - first),
-                    start[:members], slope[:members], counts[:members], sums, lanes, True, offsets, weights,
-                    reached,
+                    voxels, lanes + (first - low) * line, (line, lanes), width,
+                    (first, min(STEPS, high - first)), start[:members], slope[:members], counts[:members],
+                    sums, lanes, True, offsets, weights, reached,
                 )  # fmt: skip
         for lane in range(slices.size):
             for step in range(high - low):
@@ -110,7 +111,8 @@ class FanProjector(StackProjector):
         shape, strides = np.array([columns, rows, 1]), np.array([1, columns, rows * columns])
         edges = np.array([*rays.edges, 1.0])
         views = np.zeros((len(rays.views), 12))
-        views[:, [0, 1, 3, 4, 9, 10]] = rays.views
+        for place, of in ((space_cpu.PIXEL, PIXEL), (space_cpu.TO_COLUMN, STEP), (space_cpu.FROM, FROM)):
+            views[:, place : place + 2] = rays.views[:, of : of + 2]
         slices = image.numpy().reshape(-1)
         lines = data.numpy().reshape(image.shape[0] * image.shape[1], len(views), -1, rays.columns)
         for at, (item, row) in enumerate(np.ndindex(lines.shape[0], lines.shape[2])):
@@ -133,7 +135,7 @@ class FanProjector(StackProjector):
             self._one_by_one(out, data, transposed=True)
             return
         slices = self._image_slices(data.shape[0] * data.shape[1])
-        starts, view_step = self._data_slices(data.shape[0] * data.shape[1])
+        starts, view_step = data_slices(self.data_shape, data.shape[0] * data.shape[1])
         shape = np.array(rays.shape, dtype=np.int64)
         groups = group(rays.runs, TOGETHER)
         for first, count, lanes in self._parts(len(slices), source.dtype):
@@ -141,7 +143,7 @@ class FanProjector(StackProjector):
             stack = aligned_zeros(len(rays.views) * rays.columns * lanes, source.dtype)
             interleave(source, starts[chosen], len(rays.views), rays.columns, view_step, 0, 0, lanes, stack)
             for major in (0, 1):
-                if (rays.runs[:, 1] == major).any():
+                if (rays.runs[:, MAJOR] == major).any():
                     back_stack(
                         stack, shape, rays.views, rays.runs, groups, major, rays.point, rays.edges,
                         rays.columns, _height(rays.shape, major, lanes * source.itemsize), lanes, target,

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit, prange
-from numpy.typing import NDArray
 
 from imagereg.geometry import Geometry, Volume
 from imagereg.projectors import gather_cpu, simd, single_cpu
-from imagereg.projectors.base import is_stack
-from imagereg.projectors.layout import OPTIONS, aligned_zeros, blocks, interleave, pad_rows, turn
+from imagereg.projectors.backends import is_stack
+from imagereg.projectors.layout import OPTIONS, aligned_zeros, blocks, data_slices, interleave, pad_rows, turn
 from imagereg.projectors.pixel_driven import Shadows, shadows
 from imagereg.projectors.simd import VECTOR_BYTES
 from imagereg.projectors.single_cpu import PAD
+
+PLACE, PER_COLUMN, PER_ROW, PER_SLICE = range(4)
+"""Of the linear functions of `Shadows`: at voxel 0, and for each column, row and slice of the grid."""
 
 TALL = 48  # zeros after each detector column: more than a window's length
 
@@ -37,18 +39,22 @@ def fan_back(data: Any, column: Any, depth: Any, columns: int, shape: Any, out: 
             steps = simd.ramp(data, lanes)
             total = simd.splat(data, 0, lanes)
             for view in range(column.shape[0]):
-                above = column[view, 0] + left * column[view, 1] + row * column[view, 2]
-                below = depth[view, 0] + left * depth[view, 1] + row * depth[view, 2]
-                end = (above + (lanes - 1) * column[view, 1]) / (below + (lanes - 1) * depth[view, 1])
+                above = column[view, PLACE] + left * column[view, PER_COLUMN] + row * column[view, PER_ROW]
+                below = depth[view, PLACE] + left * depth[view, PER_COLUMN] + row * depth[view, PER_ROW]
+                end = (above + (lanes - 1) * column[view, PER_COLUMN]) / (
+                    below + (lanes - 1) * depth[view, PER_COLUMN]
+                )
                 begin = above / below
                 corner = math.floor(min(begin, end))
                 base = int(max(min(corner, columns + 2.0), -float(PAD)))
                 inverse = simd.div(
-                    real(1), simd.fma(real(depth[view, 1]), steps, simd.splat(data, below, lanes))
+                    real(1), simd.fma(real(depth[view, PER_COLUMN]), steps, simd.splat(data, below, lanes))
                 )
                 # Relative to the window's corner, which keeps the precision that a long detector would cost.
                 over = simd.splat(data, above - corner * below, lanes)
-                over = simd.fma(real(column[view, 1] - corner * depth[view, 1]), steps, over)
+                over = simd.fma(
+                    real(column[view, PER_COLUMN] - corner * depth[view, PER_COLUMN]), steps, over
+                )
                 at = simd.mul(over, inverse)
                 first = simd.floor(at)
                 index = simd.whole(first)
@@ -95,16 +101,16 @@ def cone_back(
         for j in range(wide):
             here = (i * wide + j) * tall
             for view in range(column.shape[0]):
-                below = 1 / (depth[view, 0] + j * depth[view, 1] + i * depth[view, 2])
-                c = (column[view, 0] + j * column[view, 1] + i * column[view, 2]) * below
+                below = 1 / (depth[view, PLACE] + j * depth[view, PER_COLUMN] + i * depth[view, PER_ROW])
+                c = (column[view, PLACE] + j * column[view, PER_COLUMN] + i * column[view, PER_ROW]) * below
                 if not -1 < c < columns:
                     continue
                 before = math.floor(c)
                 after = real(c - before)
                 weight = real(below * below)
                 start = (view * (columns + 3) + before + 1) * line
-                lowest = (row[view, 0] + j * row[view, 1] + i * row[view, 2]) * below
-                step = row[view, 3] * below
+                lowest = (row[view, PLACE] + j * row[view, PER_COLUMN] + i * row[view, PER_ROW]) * below
+                step = row[view, PER_SLICE] * below
                 narrow = (lanes - 1) * abs(step) + 3 < 2 * lanes
                 for slab in range(0, slices, lanes):
                     bottom = lowest + slab * step
@@ -143,7 +149,7 @@ def back_project_on_cpu(geometry: Geometry, volume: Volume, data: torch.Tensor) 
             _volume(geometry, volume, seen, source, item, target)
         return out
     rows, width = volume.shape[-2:]
-    starts, view_step = _data_slices(tuple(data.shape[2:]), items)
+    starts, view_step = data_slices(tuple(data.shape[2:]), items)
     slices = np.arange(len(starts), dtype=np.int64) * rows * width
     shape = np.array([rows, width], dtype=np.int64)
     columns, views = geometry.columns, geometry.views
@@ -157,14 +163,6 @@ def back_project_on_cpu(geometry: Geometry, volume: Volume, data: torch.Tensor) 
     return out
 
 
-def _data_slices(shape: tuple[int, ...], items: int) -> tuple[NDArray[np.int64], int]:
-    """Offset of each slice's data, and of a view after the one before."""
-    size, columns = int(np.prod(shape)), shape[-1]
-    rows = shape[1] if len(shape) == 3 else 1
-    starts = np.arange(items)[:, None] * size + np.arange(rows)[None, :] * columns
-    return starts.ravel().astype(np.int64), rows * columns
-
-
 def _parallel(
     seen: Shadows, data: Any, starts: Any, view_step: int, columns: int, shape: Any, out: Any, slices: Any
 ) -> None:
@@ -173,7 +171,15 @@ def _parallel(
     # A voxel larger than a pixel takes the mean over its shadow.
     half = np.maximum(1.0, np.abs(seen.column[:, 1:3]).max(1))
     table = np.stack(
-        [seen.column[:, 0], seen.column[:, 2], seen.column[:, 1], 1 / half, 1 / half**2, half], axis=1
+        [
+            seen.column[:, PLACE],
+            seen.column[:, PER_ROW],
+            seen.column[:, PER_COLUMN],
+            1 / half,
+            1 / half**2,
+            half,
+        ],
+        axis=1,
     )
     pairs = (math.ceil(2 * float(half.max()) - 1e-12) + 1) // 2
     for first, count, lanes in blocks(len(starts), VECTOR_BYTES // data.itemsize):

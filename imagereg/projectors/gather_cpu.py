@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from imagereg.projectors import simd
 from imagereg.projectors.layout import OPTIONS, aligned
-from imagereg.projectors.rays import PlaneRays
+from imagereg.projectors.rays import HEIGHT, WIDTH, PlaneRays
 from imagereg.projectors.single_cpu import PAD
+
+PLACE, PER_ROW, PER_COLUMN, TOP, FALL, HALF = range(6)
+"""Of what a view sees of the grid: see `shadows`."""
 
 ACROSS = 16  # voxels of a row that are done together
 DOWN = 32
@@ -33,8 +36,9 @@ def shadows(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
 
     Returns
     -------
-    (views, 6): detector column of voxel (0, 0), columns for a row and for a column of the grid, weight
-    (mm) at the shadow's middle, its fall with each detector column, and half the shadow's width.
+    (views, 6): detector column of voxel (0, 0) (`PLACE`), columns for a row (`PER_ROW`) and for a column
+    (`PER_COLUMN`) of the grid, weight (mm) at the shadow's middle (`TOP`), its fall with each detector column
+    (`FALL`), and half the shadow's width (`HALF`).
     """
     found = np.zeros((len(rays.views), 6))
     for view, major, *_ in rays.runs:
@@ -42,11 +46,11 @@ def shadows(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
         slope = dw / du if major else du / dw
         start = w - u * slope if major else u - w * slope
         apart = step_w - step_u * slope if major else step_u - step_w * slope
-        mm = math.hypot(du * rays.edges[0], dw * rays.edges[1]) / abs(du if major else dw)
+        mm = math.hypot(du * rays.edges[WIDTH], dw * rays.edges[HEIGHT]) / abs(du if major else dw)
         along, across = -slope / apart, 1 / apart
         down, right = (across, along) if major else (along, across)
         found[view] = (-start / apart, down, right, mm, mm * abs(apart), 1 / abs(apart))
-    widest = math.ceil(2 * float(found[:, 5].max()) - 1e-12)
+    widest = math.ceil(2 * float(found[:, HALF].max()) - 1e-12)
     return found, max(1, (widest + 1) // 2)
 
 
@@ -130,23 +134,23 @@ def tabulate_row(
 ) -> None:
     """Offsets and weights of the data that `ACROSS` neighbouring voxels take from one view."""
     real = like.dtype.type
-    half = seen[view, 5]
-    end = seen[view, 0] + row * seen[view, 1] + column * seen[view, 2] - half
-    corner = math.floor(end + min(0.0, (ACROSS - 1) * seen[view, 2]))
+    half = seen[view, HALF]
+    end = seen[view, PLACE] + row * seen[view, PER_ROW] + column * seen[view, PER_COLUMN] - half
+    corner = math.floor(end + min(0.0, (ACROSS - 1) * seen[view, PER_COLUMN]))
     safe = int(max(min(corner, 1.0e9), -1.0e9))
     v = simd.lanes_of(like)
     for group in range(0, ACROSS, v):
-        start = end - corner + group * seen[view, 2]
-        at = simd.fma(real(seen[view, 2]), simd.ramp(like, v), simd.splat(like, start, v))
+        start = end - corner + group * seen[view, PER_COLUMN]
+        at = simd.fma(real(seen[view, PER_COLUMN]), simd.ramp(like, v), simd.splat(like, start, v))
         whole = simd.floor(at)
         part = simd.sub(at, whole)
         first = simd.add(simd.whole(whole), safe + 1)
         for pair in range(pairs):
             place = to + pair * ACROSS + group
             near, far = (
-                two_weights(like, part, half, seen[view, 3], seen[view, 4])
+                two_weights(like, part, half, seen[view, TOP], seen[view, FALL])
                 if pairs == 1
-                else pair_weights(like, part, half - 2 * pair, seen[view, 3], seen[view, 4])
+                else pair_weights(like, part, half - 2 * pair, seen[view, TOP], seen[view, FALL])
             )
             simd.store(one, place, near)
             simd.store(two, place, far)
@@ -241,10 +245,10 @@ def _narrow(
     """Add one view to a block of rows whose voxels look into windows of two vectors, two columns each."""
     lanes = simd.window_lanes_of(data)
     real = data.dtype.type
-    step, half = seen[view, 2], seen[view, 5]
-    lowest = seen[view, 0] + top * seen[view, 1] + left * step - half
+    step, half = seen[view, PER_COLUMN], seen[view, HALF]
+    lowest = seen[view, PLACE] + top * seen[view, PER_ROW] + left * step - half
     lowest += min(0.0, (lanes - 1) * step)
-    place, down = int(lowest * _POINT), int(seen[view, 1] * _POINT)
+    place, down = int(lowest * _POINT), int(seen[view, PER_ROW] * _POINT)
     apart = simd.fma(
         real(step), simd.ramp(data, lanes), simd.splat(data, -min(0.0, (lanes - 1) * step), lanes)
     )
@@ -253,7 +257,7 @@ def _narrow(
         to = simd.add(apart, simd.fraction(data, place, FRACTION, lanes))
         whole = simd.floor(to)
         index = simd.whole(whole)
-        near, far = two_weights(data, simd.sub(to, whole), half, seen[view, 3], seen[view, 4])
+        near, far = two_weights(data, simd.sub(to, whole), half, seen[view, TOP], seen[view, FALL])
         base = start + min(max(place >> FRACTION, -PAD), columns + 2)
         total = simd.fma(near, simd.lookup(data, base, index), simd.load(sums, at, lanes))
         total = simd.fma(far, simd.lookup(data, base, simd.add(index, 1)), total)
@@ -276,20 +280,22 @@ def _wide(
     """As `_narrow`, wherever the voxels' shadows lie and however many columns they cover."""
     lanes = simd.window_lanes_of(data)
     real = data.dtype.type
-    half = seen[view, 5]
+    half = seen[view, HALF]
     start = view * (columns + 2 * PAD) + PAD
     for row in range(top, bottom):
-        end = seen[view, 0] + row * seen[view, 1] + left * seen[view, 2] - half
+        end = seen[view, PLACE] + row * seen[view, PER_ROW] + left * seen[view, PER_COLUMN] - half
         corner = math.floor(end)
         safe = int(max(min(corner, 1.0e9), -1.0e9))
-        to = simd.fma(real(seen[view, 2]), simd.ramp(data, lanes), simd.splat(data, end - corner, lanes))
+        to = simd.fma(
+            real(seen[view, PER_COLUMN]), simd.ramp(data, lanes), simd.splat(data, end - corner, lanes)
+        )
         whole = simd.floor(to)
         first = simd.add(simd.whole(whole), safe + 1)
         part = simd.sub(to, whole)
         at = (row - top) * lanes
         total = simd.load(sums, at, lanes)
         for pair in range(pairs):
-            near, far = pair_weights(data, part, half - 2 * pair, seen[view, 3], seen[view, 4])
+            near, far = pair_weights(data, part, half - 2 * pair, seen[view, TOP], seen[view, FALL])
             index = simd.minimum(simd.maximum(simd.add(first, 2 * pair), -2), columns)
             total = simd.fma(near, simd.gather(data, start, index), total)
             total = simd.fma(far, simd.gather(data, start, simd.add(index, 1)), total)
@@ -310,8 +316,8 @@ def back_single(
     across = (width + lanes - 1) // lanes
     farthest = 0.0
     for view in range(seen.shape[0]):
-        extent = (rows + DOWN) * abs(seen[view, 1]) + (width + lanes) * abs(seen[view, 2])
-        farthest = max(farthest, abs(seen[view, 0]) + extent + seen[view, 5])
+        extent = (rows + DOWN) * abs(seen[view, PER_ROW]) + (width + lanes) * abs(seen[view, PER_COLUMN])
+        farthest = max(farthest, abs(seen[view, PLACE]) + extent + seen[view, HALF])
     near = pairs == 1 and farthest < _MOST
     for band in prange((rows + DOWN - 1) // DOWN):
         top = band * DOWN
@@ -321,7 +327,7 @@ def back_single(
             left = block * lanes
             sums[:] = 0
             for view in range(seen.shape[0]):
-                if near and (lanes - 1) * abs(seen[view, 2]) + 3 < 2 * lanes:
+                if near and (lanes - 1) * abs(seen[view, PER_COLUMN]) + 3 < 2 * lanes:
                     _narrow(data, seen, view, top, bottom, left, columns, sums)
                 else:
                     _wide(data, seen, view, top, bottom, left, pairs, columns, sums)

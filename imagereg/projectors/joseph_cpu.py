@@ -16,6 +16,20 @@ from numba import njit, prange
 
 from imagereg.projectors import simd
 from imagereg.projectors.layout import OPTIONS, aligned
+from imagereg.projectors.rays import (
+    COLUMN,
+    COUNT,
+    FIRST,
+    FROM,
+    HEIGHT,
+    MAJOR,
+    PIXEL,
+    ROW,
+    SIGN,
+    STEP,
+    VIEW,
+    WIDTH,
+)
 
 STEPS = 16
 STRIP = 8  # for blocks of two vectors, and more for thinner ones
@@ -24,15 +38,15 @@ STRIP = 8  # for blocks of two vectors, and more for thinner ones
 @njit(**OPTIONS)
 def set_out(view: Any, run: Any, point: bool, edges: Any, start: Any, slope: Any, length: Any) -> None:
     """Where the rays of a run begin, how they go on and mm per step, in growing order on the grid."""
-    first, count, sign = run[2], run[3], run[4]
+    first, count, sign = run[FIRST], run[COUNT], run[SIGN]
     for ray in range(count):
         column = first + ray if sign > 0 else first + count - 1 - ray
-        u = view[0] + column * view[2]
-        w = view[1] + column * view[3]
-        du = u - view[4] if point else view[4]
-        dw = w - view[5] if point else view[5]
-        mm = math.sqrt((du * edges[0]) ** 2 + (dw * edges[1]) ** 2)
-        if run[1] == 0:
+        u = view[PIXEL + COLUMN] + column * view[STEP + COLUMN]
+        w = view[PIXEL + ROW] + column * view[STEP + ROW]
+        du = u - view[FROM + COLUMN] if point else view[FROM + COLUMN]
+        dw = w - view[FROM + ROW] if point else view[FROM + ROW]
+        mm = math.sqrt((du * edges[WIDTH]) ** 2 + (dw * edges[HEIGHT]) ** 2)
+        if run[MAJOR] == 0:
             slope[ray] = du / dw
             start[ray] = u - w * (du / dw)
             length[ray] = mm / abs(dw)
@@ -192,11 +206,9 @@ def write_two(
 def visit(
     voxels: Any,
     origin: int,
-    major: int,
-    minor: int,
+    strides: tuple[int, int],
     width: int,
-    first: int,
-    steps: int,
+    tile: tuple[int, int],
     start: Any,
     slope: Any,
     counts: Any,
@@ -207,11 +219,13 @@ def visit(
     weights: Any,
     reached: Any,
 ) -> None:
-    """Let all rays of a group cross one tile of `steps` steps from `first` on.
+    """Let all rays of a group cross one tile: its first step, and how many.
 
-    `origin` is the offset of the tile's first voxel, `major` and `minor` the steps between voxels along
-    and across, `width` the number of voxels across; sums are (views, rays, lanes).
+    `origin` is the offset of the tile's first voxel, `strides` the steps between voxels along and across,
+    `width` the number of voxels across; sums are (views, rays, lanes).
     """
+    major, minor = strides
+    first, steps = tile
     vector = simd.lanes_of(voxels)
     rays = start.shape[1]
     middle = first + 0.5 * (steps - 1)
@@ -242,37 +256,15 @@ def visit(
                 ray += 1
                 if t == offsets.size:
                     _cross(
-                        voxels,
-                        corner,
-                        offsets,
-                        weights,
-                        begin,
-                        ray,
-                        steps,
-                        minor,
-                        sums,
-                        view * rays,
-                        lanes,
-                        vector,
-                        transposed,
-                    )
+                        voxels, corner, offsets, weights, (begin, ray), steps, minor, sums, view * rays,
+                        lanes, transposed,
+                    )  # fmt: skip
                     begin = ray
                     t = 0
             _cross(
-                voxels,
-                corner,
-                offsets,
-                weights,
-                begin,
-                ray,
-                steps,
-                minor,
-                sums,
-                view * rays,
-                lanes,
-                vector,
+                voxels, corner, offsets, weights, (begin, ray), steps, minor, sums, view * rays, lanes,
                 transposed,
-            )
+            )  # fmt: skip
             reached[view] = ray
 
 
@@ -282,16 +274,17 @@ def _cross(
     corner: int,
     offsets: Any,
     weights: Any,
-    begin: int,
-    end: int,
+    members: tuple[int, int],
     steps: int,
     minor: int,
     sums: Any,
     line: int,
     lanes: int,
-    vector: int,
     transposed: bool,
 ) -> None:
+    """Let some rays of a view, whose offsets and weights are tabulated, cross a tile."""
+    begin, end = members
+    vector = simd.lanes_of(voxels)
     if transposed:
         # Every other ray first: neighbours share voxels, and a processor that is to add to what it has
         # not yet written waits.
@@ -341,48 +334,34 @@ def forward_stack(
         members = groups[group + 1] - groups[group]
         longest = 0
         for k in range(members):
-            longest = max(longest, runs[groups[group] + k, 3])
+            longest = max(longest, runs[groups[group] + k, COUNT])
         start, slope = np.zeros((members, longest)), np.zeros((members, longest))
         length = np.zeros((members, longest))
         counts = np.zeros(members, np.int64)
         reached = np.zeros(members, np.int64)
         for k in range(members):
             run = runs[groups[group] + k]
-            counts[k] = run[3]
-            set_out(views[run[0]], run, point, edges, start[k], slope[k], length[k])
+            counts[k] = run[COUNT]
+            set_out(views[run[VIEW]], run, point, edges, start[k], slope[k], length[k])
         sums = aligned(members * longest * lanes, voxels)
         sums[:] = 0
         weights = aligned(64 * STEPS, voxels)
         offsets = np.empty(64 * STEPS, np.int32)
-        across = runs[groups[group], 1] == 1
+        across = runs[groups[group], MAJOR] == 1
         major, minor = (lanes, down) if across else (down, lanes)
         depth, width = (columns, rows) if across else (rows, columns)
         for first in range(0, depth, STEPS):
             origin = down + lanes + first * major
             visit(
-                voxels,
-                origin,
-                major,
-                minor,
-                width,
-                first,
-                min(STEPS, depth - first),
-                start,
-                slope,
-                counts,
-                sums,
-                lanes,
-                False,
-                offsets,
-                weights,
-                reached,
-            )
+                voxels, origin, (major, minor), width, (first, min(STEPS, depth - first)), start, slope,
+                counts, sums, lanes, False, offsets, weights, reached,
+            )  # fmt: skip
         for k in range(members):
             run = runs[groups[group] + k]
-            for begin in range(0, run[3], 16):
+            for begin in range(0, run[COUNT], 16):
                 for lane in range(slices.size):
-                    to = slices[lane] + run[0] * view_step + run[2]
-                    for ray in range(begin, min(begin + 16, run[3])):
-                        column = ray if run[4] > 0 else run[3] - 1 - ray
+                    to = slices[lane] + run[VIEW] * view_step + run[FIRST]
+                    for ray in range(begin, min(begin + 16, run[COUNT])):
+                        column = ray if run[SIGN] > 0 else run[COUNT] - 1 - ray
                         mm = voxels.dtype.type(length[k, ray])
                         out[to + column] = mm * sums[(k * longest + ray) * lanes + lane]

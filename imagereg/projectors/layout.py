@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 OPTIONS: dict[str, Any] = {
     "cache": True,
@@ -101,6 +102,14 @@ def turn(data: Any, at: int, views: int, rows: int, columns: int, before: int, l
             out[to + row] = data[at + (view * rows + row) * columns + column]
         for row in range(filled, line):
             out[to + row] = 0
+
+
+def data_slices(shape: tuple[int, ...], items: int) -> tuple[NDArray[np.int64], int]:
+    """Offset of each slice's data, and of a view after the one before, of (views, [rows,] columns)."""
+    size, columns = int(np.prod(shape)), shape[-1]
+    rows = shape[1] if len(shape) == 3 else 1
+    starts = np.arange(items, dtype=np.int64)[:, None] * size + np.arange(rows)[None, :] * columns
+    return starts.ravel(), rows * columns
 
 
 def blocks(slices: int, lanes: int) -> list[tuple[int, int, int]]:

@@ -7,7 +7,7 @@ import torch
 
 from imagereg.geometry import Geometry, Volume
 from imagereg.projectors import gather_cpu, single_cpu
-from imagereg.projectors.layout import aligned_zeros, interleave, pad_rows
+from imagereg.projectors.layout import aligned_zeros, data_slices, interleave, pad_rows
 from imagereg.projectors.stack_cpu import StackProjector
 
 
@@ -25,7 +25,7 @@ class ParallelProjector(StackProjector):
         source, target = data.numpy().reshape(-1), out.numpy().reshape(-1)
         items = data.shape[0] * data.shape[1]
         slices = self._image_slices(items)
-        starts, view_step = self._data_slices(items)
+        starts, view_step = data_slices(self.data_shape, items)
         views, columns = len(self.rays.views), self.rays.columns
         shape = np.array(self.rays.shape, dtype=np.int64)
         width = self.rays.shape[1]

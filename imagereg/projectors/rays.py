@@ -19,6 +19,15 @@ from imagereg.geometry.fan import PointSource
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Columns of the tables that kernels read: integers, which numba compiles into the code.
+VIEW, MAJOR, FIRST, COUNT, SIGN = range(5)
+"""Of a run: view, major axis, first detector column, number of columns, sense along the grid."""
+PIXEL, STEP, FROM = 0, 2, 4
+"""Of a view, each with a column and a row of the grid: first pixel, step, direction or source."""
+COLUMN, ROW = 0, 1
+WIDTH, HEIGHT, DEPTH = 0, 1, 2
+"""Of the edges of a voxel."""
+
 
 class PlaneRays(NamedTuple):
     """The rays of every view in the plane of a slice, in voxels (column and row of the grid).
@@ -69,8 +78,8 @@ def plane_rays(geometry: Geometry, volume: Volume) -> PlaneRays:
     views = np.concatenate([place(first), direction(step), last], axis=1)
     runs = _runs(views, point, geometry.columns, (rows, columns))
     # The source's place along the major axis of each run: its row (0) or column (1) of the grid.
-    along = views[runs[:, 0], 5 - runs[:, 1]]
-    depth = np.array([rows, columns])[runs[:, 1]]
+    along = views[runs[:, VIEW], FROM + 1 - runs[:, MAJOR]]
+    depth = np.array([rows, columns])[runs[:, MAJOR]]
     grazing = point and bool(((along > -1) & (along < depth)).any())
     edges = np.array([width, height])
     return PlaneRays(views, runs, edges, point, geometry.columns, (rows, columns), grazing)

@@ -16,6 +16,7 @@ from numba import njit, prange
 from imagereg.projectors import simd
 from imagereg.projectors.joseph_cpu import set_out
 from imagereg.projectors.layout import OPTIONS, aligned
+from imagereg.projectors.rays import COUNT, FIRST, SIGN, VIEW
 
 PAD = 40  # voxels of nothing on either side of a row: more than a window's length
 FRACTION = 48  # bits below the point of places on a row
@@ -123,9 +124,9 @@ def forward_single(
     line = width + 2 * PAD
     for k in prange(runs.shape[0]):
         run = runs[k]
-        count = run[3]
+        count = run[COUNT]
         start, slope, length = np.empty(count), np.empty(count), np.empty(count)
-        set_out(views[run[0]], run, point, edges, start, slope, length)
+        set_out(views[run[VIEW]], run, point, edges, start, slope, length)
         apart, spread, total = aligned(lanes, rows), aligned(lanes, rows), aligned(lanes, rows)
         for begin in range(0, count, lanes):
             end = min(begin + lanes, count) - 1
@@ -144,5 +145,5 @@ def forward_single(
                 _wide(rows, line, width, one, two, start[begin], slope[begin], away, more, total)
             for lane in range(end - begin + 1):
                 ray = begin + lane
-                column = run[2] + (ray if run[4] > 0 else count - 1 - ray)
-                out[to + run[0] * view_step + column] = rows.dtype.type(length[ray]) * total[lane]
+                column = run[FIRST] + (ray if run[SIGN] > 0 else count - 1 - ray)
+                out[to + run[VIEW] * view_step + column] = rows.dtype.type(length[ray]) * total[lane]

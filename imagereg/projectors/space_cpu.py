@@ -14,6 +14,12 @@ from numba import njit, prange
 
 from imagereg.projectors.layout import OPTIONS
 
+PIXEL, TO_COLUMN, TO_ROW, FROM = 0, 3, 6, 9
+"""Of a view in space, each as (x, row, slice): first pixel, column step, row step, source or direction."""
+X, ROW, SLICE = 0, 1, 2
+START, SLOPE, LENGTH = 0, 3, 6
+"""Of a ray: places at step 0 of its major axis, slopes, and mm per step."""
+
 
 @njit(**OPTIONS)
 def set_out(view: Any, row: int, column: int, point: bool, edges: Any, ray: Any) -> int:
@@ -25,17 +31,17 @@ def set_out(view: Any, row: int, column: int, point: bool, edges: Any, ray: Any)
     major = 0
     mm = 0.0
     for axis in range(3):
-        at = view[axis] + column * view[3 + axis] + row * view[6 + axis]
-        along = at - view[9 + axis] if point else view[9 + axis]
-        ray[axis], ray[3 + axis] = at, along
+        at = view[PIXEL + axis] + column * view[TO_COLUMN + axis] + row * view[TO_ROW + axis]
+        along = at - view[FROM + axis] if point else view[FROM + axis]
+        ray[START + axis], ray[SLOPE + axis] = at, along
         mm += (along * edges[axis]) ** 2
-        if abs(along) > abs(ray[3 + major]):
+        if abs(along) > abs(ray[SLOPE + major]):
             major = axis
-    per_step, origin = ray[3 + major], ray[major]
+    per_step, origin = ray[SLOPE + major], ray[START + major]
     for axis in range(3):
-        ray[3 + axis] /= per_step
-        ray[axis] -= origin * ray[3 + axis]
-    ray[6] = math.sqrt(mm) / abs(per_step)
+        ray[SLOPE + axis] /= per_step
+        ray[START + axis] -= origin * ray[SLOPE + axis]
+    ray[LENGTH] = math.sqrt(mm) / abs(per_step)
     return major
 
 
@@ -46,7 +52,7 @@ def _clip(ray: Any, major: int, shape: Any, first: int, last: int) -> tuple[int,
     for axis in range(3):
         if axis == major:
             continue
-        start, slope, end = ray[axis], ray[3 + axis], float(shape[axis])
+        start, slope, end = ray[START + axis], ray[SLOPE + axis], float(shape[axis])
         if slope == 0:
             if not -1 < start < end:
                 return 0, 0
@@ -74,7 +80,7 @@ def _walk(
     real = image.dtype.type
     total = real(0)
     for step in range(first, last):
-        p, q = ray[one] + step * ray[3 + one], ray[two] + step * ray[3 + two]
+        p, q = ray[START + one] + step * ray[SLOPE + one], ray[START + two] + step * ray[SLOPE + two]
         before_p, before_q = math.floor(p), math.floor(q)
         part_p, part_q = p - before_p, q - before_q
         corner = origin + step * strides[major] + before_p * strides[one] + before_q * strides[two]
@@ -116,7 +122,7 @@ def forward(
             major = set_out(views[view], row, column, point, edges, ray)
             first, last = _clip(ray, major, shape, 0, shape[major])
             total = _walk(image, origin, shape, strides, ray, major, first, last, image[origin], False)
-            out[to + line * columns + column] = image.dtype.type(ray[6]) * total
+            out[to + line * columns + column] = image.dtype.type(ray[LENGTH]) * total
 
 
 @njit(parallel=True, **OPTIONS)
@@ -148,5 +154,5 @@ def back(
                             continue
                         first, last = _clip(ray, major, shape, low, high)
                         source = at + (view * rows + row) * columns + column
-                        value = data.dtype.type(ray[6]) * data[source]
+                        value = data.dtype.type(ray[LENGTH]) * data[source]
                         _walk(out, origin, shape, strides, ray, major, first, last, value, True)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from imagereg.geometry import Geometry, Volume
 from imagereg.projectors import joseph_cpu, single_cpu
 from imagereg.projectors.base import Projector
-from imagereg.projectors.layout import aligned_zeros, blocks, interleave, pad_rows
-from imagereg.projectors.rays import PlaneRays, plane_rays
+from imagereg.projectors.layout import aligned_zeros, blocks, data_slices, interleave, pad_rows
+from imagereg.projectors.rays import MAJOR, PlaneRays, plane_rays
 from imagereg.projectors.simd import VECTOR_BYTES
 
 TOGETHER = 16  # views with like directions that visit a tile before the next one
@@ -34,15 +34,6 @@ class StackProjector(Projector):
         depth = self.image_shape[0] if len(self.image_shape) == 3 else 1
         return np.arange(items * depth, dtype=np.int64) * rows * columns
 
-    def _data_slices(self, items: int) -> tuple[NDArray[np.int64], int]:
-        """Offset of each slice's data, and of a view after the one before."""
-        size = int(np.prod(self.data_shape))
-        if len(self.data_shape) == 2:
-            return np.arange(items, dtype=np.int64) * size, self.rays.columns
-        _views, rows, columns = self.data_shape
-        starts = np.arange(items)[:, None] * size + np.arange(rows)[None, :] * columns
-        return starts.ravel().astype(np.int64), rows * columns
-
     def _parts(self, slices: int, dtype: Any) -> list[tuple[int, int, int]]:
         return blocks(slices, VECTOR_BYTES // np.dtype(dtype).itemsize)
 
@@ -51,7 +42,7 @@ class StackProjector(Projector):
         source, target = image.numpy().reshape(-1), out.numpy().reshape(-1)
         items = image.shape[0] * image.shape[1]
         slices = self._image_slices(items)
-        starts, view_step = self._data_slices(items)
+        starts, view_step = data_slices(self.data_shape, items)
         for first, count, lanes in self._parts(len(slices), source.dtype):
             if lanes == 1:
                 self._forward_single(source, int(slices[first]), target, int(starts[first]), view_step)
@@ -63,7 +54,7 @@ class StackProjector(Projector):
         rows, columns = self.rays.shape
         pad = single_cpu.PAD
         for major, (depth, width) in enumerate(((rows, columns), (columns, rows))):
-            runs = self.rays.runs[self.rays.runs[:, 1] == major]
+            runs = self.rays.runs[self.rays.runs[:, MAJOR] == major]
             if len(runs) == 0:
                 continue
             # The last window may read a vector past the last row.
@@ -110,7 +101,7 @@ def group(runs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     size = max(1, min(most, share))
     starts: list[int] = []
     for major in (0, 1):
-        of_axis = np.flatnonzero(runs[:, 1] == major)
+        of_axis = np.flatnonzero(runs[:, MAJOR] == major)
         if len(of_axis):
             starts.extend(range(int(of_axis[0]), int(of_axis[-1]) + 1, size))
     return np.array([*starts, len(runs)], dtype=np.int64)

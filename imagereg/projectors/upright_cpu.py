@@ -17,7 +17,11 @@ from numba import njit, prange
 from imagereg.projectors import simd
 from imagereg.projectors.joseph_cpu import set_out
 from imagereg.projectors.layout import OPTIONS, aligned
+from imagereg.projectors.rays import COUNT, DEPTH, FIRST, FROM, MAJOR, PIXEL, SIGN, STEP, VIEW
 from imagereg.projectors.single_cpu import inside
+
+SOURCE, LOWEST, PER_ROW = range(3)
+"""Of a view's lift: slice of the source, of the lowest detector row above it, slices per detector row."""
 
 BAND = 4
 PAD = 40  # zeros after each voxel column and around each detector column: more than a window's length
@@ -28,37 +32,36 @@ def heights(view: Any, lift: Any, run: Any, ray: int, point: bool) -> tuple[floa
     """How far along the ray, as a part of the way to the detector, step 0 lies, and each step goes."""
     if not point:
         return 1.0, 0.0
-    column = run[2] + (ray if run[4] > 0 else run[3] - 1 - ray)
-    axis = 1 - run[1]
-    at = view[axis] + column * view[2 + axis]
-    step = 1 / (at - view[4 + axis])
-    return -view[4 + axis] * step, step
+    column = run[FIRST] + (ray if run[SIGN] > 0 else run[COUNT] - 1 - ray)
+    axis = 1 - run[MAJOR]
+    at = view[PIXEL + axis] + column * view[STEP + axis]
+    step = 1 / (at - view[FROM + axis])
+    return -view[FROM + axis] * step, step
 
 
 @njit(**OPTIONS)
 def _rows_of_rays(
     voxels: Any,
     corner: int,
-    major: int,
-    minor: int,
+    strides: tuple[int, int],
     depth: int,
-    start: float,
-    slope: float,
-    first: int,
-    last: int,
-    begin: float,
-    step: float,
-    source: float,
-    low: float,
-    apart: float,
+    line: tuple[float, float],
+    span: tuple[int, int],
+    way: tuple[float, float],
+    lift: tuple[float, float, float],
     row: int,
     narrow: bool,
     total: Any,
 ) -> None:
+    """Sums along a vector of rays above each other: where their line is, which steps, how high they lie."""
+    major, minor = strides
+    start, slope = line
+    begin, step = way
+    source, low, apart = lift
     lanes = simd.window_lanes_of(voxels)
     real = voxels.dtype.type
     sums, corrections = simd.splat(voxels, 0, lanes), simd.splat(voxels, 0, lanes)
-    for at in range(first, last):
+    for at in range(span[0], span[1]):
         place = start + at * slope
         before = math.floor(place)
         after = real(place - before)
@@ -108,49 +111,34 @@ def forward(
     """Line integrals of one volume into (views, rows, columns) of the flat `out`, from `to` on.
 
     voxels : (rows + 3, columns + 3, tall), the slices innermost and followed by `PAD` zeros; flat.
-    lifts : (views, 3): slice of the source, of the lowest detector row above it, slices per detector row.
+    lifts : (views, 3): `SOURCE`, `LOWEST`, `PER_ROW`.
     """
     depth, high, wide = shape[0], shape[1], shape[2]
     down = (wide + 3) * tall
     lanes = simd.window_lanes_of(voxels)
     for k in prange(runs.shape[0]):
         run = runs[k]
-        count = run[3]
-        view, lift = views[run[0]], lifts[run[0]]
+        count = run[COUNT]
+        view, lift = views[run[VIEW]], lifts[run[VIEW]]
         start, slope, length = np.empty(count), np.empty(count), np.empty(count)
         set_out(view, run, point, edges, start, slope, length)
         total = aligned(lanes, voxels)
-        major, minor, steps, width = (tall, down, wide, high) if run[1] == 1 else (down, tall, high, wide)
+        major, minor, steps, width = (tall, down, wide, high) if run[MAJOR] == 1 else (down, tall, high, wide)
         for ray in range(count):
-            column = run[2] + (ray if run[4] > 0 else count - 1 - ray)
+            column = run[FIRST] + (ray if run[SIGN] > 0 else count - 1 - ray)
             first, last = inside(start[ray], slope[ray], -1.0, float(width), steps)
             begin, step = heights(view, lift, run, ray, point)
             farthest = max(abs(begin), abs(begin + (steps - 1) * step))
-            narrow = farthest * abs(lift[2]) * (lanes - 1) + 3 < 2 * lanes
+            narrow = farthest * abs(lift[PER_ROW]) * (lanes - 1) + 3 < 2 * lanes
             for row in range(0, rows, lanes):
                 _rows_of_rays(
-                    voxels,
-                    down + tall,
-                    major,
-                    minor,
-                    depth,
-                    start[ray],
-                    slope[ray],
-                    first,
-                    last,
-                    begin,
-                    step,
-                    lift[0],
-                    lift[1],
-                    lift[2],
-                    row,
-                    narrow,
-                    total,
-                )
+                    voxels, down + tall, (major, minor), depth, (start[ray], slope[ray]), (first, last),
+                    (begin, step), (lift[SOURCE], lift[LOWEST], lift[PER_ROW]), row, narrow, total,
+                )  # fmt: skip
                 for lane in range(min(lanes, rows - row)):
-                    rise = step * (lift[1] + (row + lane) * lift[2]) * edges[2]
+                    rise = step * (lift[LOWEST] + (row + lane) * lift[PER_ROW]) * edges[DEPTH]
                     mm = math.sqrt(length[ray] ** 2 + rise**2)
-                    here = to + (run[0] * rows + row + lane) * columns + column
+                    here = to + (run[VIEW] * rows + row + lane) * columns + column
                     out[here] = voxels.dtype.type(mm) * total[lane]
 
 
@@ -237,26 +225,26 @@ def back(
         members = min(together, runs.shape[0] - chunk)
         for member in prange(members):
             run = runs[chunk + member]
-            view, lift = views[run[0]], lifts[run[0]]
+            view, lift = views[run[VIEW]], lifts[run[VIEW]]
             length = np.empty(columns)
             set_out(view, run, point, edges, start[member], slope[member], length)
-            for ray in range(run[3]):
-                column = run[2] + (ray if run[4] > 0 else run[3] - 1 - ray)
+            for ray in range(run[COUNT]):
+                column = run[FIRST] + (ray if run[SIGN] > 0 else run[COUNT] - 1 - ray)
                 begin[member, ray], step[member, ray] = heights(view, lift, run, ray, point)
                 to = (member * columns + ray) * line
                 turned[to : to + PAD] = 0
                 turned[to + PAD + rows : to + line] = 0
                 for row in range(rows):
-                    rise = step[member, ray] * (lift[1] + row * lift[2]) * edges[2]
+                    rise = step[member, ray] * (lift[LOWEST] + row * lift[PER_ROW]) * edges[DEPTH]
                     mm = data.dtype.type(math.sqrt(length[ray] ** 2 + rise**2))
-                    turned[to + PAD + row] = mm * data[at + (run[0] * rows + row) * columns + column]
-        across = runs[chunk, 1] == 1
+                    turned[to + PAD + row] = mm * data[at + (run[VIEW] * rows + row) * columns + column]
+        across = runs[chunk, MAJOR] == 1
         major, minor, steps, width = (tall, down, wide, high) if across else (down, tall, high, wide)
         for band in prange((steps + BAND - 1) // BAND):
             for member in range(members):
                 run = runs[chunk + member]
-                lift = lifts[run[0]]
-                for ray in range(run[3]):
+                lift = lifts[run[VIEW]]
+                for ray in range(run[COUNT]):
                     source = (member * columns + ray) * line + PAD
                     for here in range(band * BAND, min(steps, band * BAND + BAND)):
                         place = start[member, ray] + here * slope[member, ray]
@@ -274,6 +262,6 @@ def back(
                             turned,
                             source,
                             rows,
-                            lift[0] + part * lift[1],
-                            part * lift[2],
+                            lift[SOURCE] + part * lift[LOWEST],
+                            part * lift[PER_ROW],
                         )

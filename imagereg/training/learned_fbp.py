@@ -16,7 +16,7 @@ from imagereg.geometry import FanBeam, Geometry, ParallelBeam, Volume
 from imagereg.networks.reconstructor import Reconstructor, grey_scale
 from imagereg.phantoms import ellipses_and_lines, foam
 from imagereg.physics.projection import Tomography
-from imagereg.projectors.base import projector
+from imagereg.projectors import projector
 from imagereg.training.painted import painted
 from imagereg.training.squares import draw
 
