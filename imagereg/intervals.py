@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imagereg.errors import UsageError
-from imagereg.recipe import Uncertainty
+from imagereg.sections import Uncertainty
 
 if TYPE_CHECKING:
     import torch

@@ -70,7 +70,7 @@ def center(
     """Find the centre of rotation: estimators vote, with an interval."""
     from imagereg.io import read
     from imagereg.preprocessing import default_steps, find_centre, preprocess
-    from imagereg.recipe import parse_slice
+    from imagereg.sections import parse_slice
 
     measurement = read(source, **assignments(hint, flag="--hint"))
     geometry = measurement.geometry

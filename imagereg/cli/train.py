@@ -14,7 +14,7 @@ import typer
 from imagereg.cli.options import JsonOption, assignments
 from imagereg.errors import UsageError
 
-Choice = Literal["muon", "adam"]
+OptimiserName = Literal["muon", "adam"]
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
         raise UsageError(f"{out}: weights end with .safetensors.")
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; choose another name with --out, or allow it with --overwrite.")
-    if optimiser and optimiser not in get_args(Choice):
+    if optimiser and optimiser not in get_args(OptimiserName):
         raise UsageError(f"--optimiser {optimiser!r}: give muon or adam.")
     settings = assignments(setting)
     from imagereg.running.threads import use_threads

@@ -16,7 +16,8 @@ from imagereg.geometry import Volume
 if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
-    from imagereg.recipe import Recipe, Uncertainty
+    from imagereg.recipe import Recipe
+    from imagereg.sections import Uncertainty
     from imagereg.solvers.state import State
 
 WIDEST = 32

@@ -12,8 +12,9 @@ import numpy as np
 from imagereg.errors import InputError, UsageError
 from imagereg.geometry import Volume
 from imagereg.measurement import Measurement
-from imagereg.recipe import Recipe, parse_slice
+from imagereg.recipe import Recipe
 from imagereg.running.sources import Stamp, stamp_of
+from imagereg.sections import parse_slice
 
 if TYPE_CHECKING:
     import torch

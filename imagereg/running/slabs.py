@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from imagereg.engine import Result
     from imagereg.measurement import Measurement
-    from imagereg.recipe import Recipe, Uncertainty
+    from imagereg.recipe import Recipe
     from imagereg.running.ledger import Ledger
     from imagereg.running.plan import Plan
+    from imagereg.sections import Uncertainty
     from imagereg.solvers.state import State
     from imagereg.uncertainty.spread import Spread
 

@@ -13,9 +13,10 @@ import numpy as np
 
 import imagereg
 from imagereg.errors import InputError, UsageError
-from imagereg.recipe import Recipe, Uncertainty
+from imagereg.recipe import Recipe
 from imagereg.running.jobs import Job
 from imagereg.running.ledger import FINISHED, write_beside
+from imagereg.sections import Uncertainty
 from imagereg.services.pairs import Pair
 
 if TYPE_CHECKING:

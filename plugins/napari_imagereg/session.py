@@ -15,7 +15,8 @@ from imagereg.methods.base import Method
 from imagereg.methods.registry import methods
 from imagereg.physics.registry import kinds
 from imagereg.presets import load_preset
-from imagereg.recipe import Input, Recipe, parse_slice
+from imagereg.recipe import Recipe
+from imagereg.sections import Input, parse_slice
 from napari_imagereg.history import History
 from napari_imagereg.wording import as_command, as_python
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imagereg.recipe import Recipe, parse_slice
+from imagereg.recipe import Recipe
+from imagereg.sections import parse_slice
 
 
 def as_command(recipe: Recipe) -> str:

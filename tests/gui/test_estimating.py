@@ -11,8 +11,8 @@ import pytest
 from napari_imagereg import estimating, samples
 
 from imagereg.methods.registry import method
-from imagereg.recipe import Uncertainty
 from imagereg.running.plan import Plan, Slab, seconds_from_run, seconds_of
+from imagereg.sections import Uncertainty
 
 
 def test_time_follows_iterations_and_runs() -> None:

@@ -26,6 +26,7 @@ FLOORS = [
     {"methods", "presets", "preprocessing", "io", "samples", "simulation"},
     {
         "recipe",
+        "sections",
         "intervals",
         "rescaling",
         "engine",

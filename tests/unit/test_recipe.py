@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from imagereg.errors import InputError, UsageError
-from imagereg.recipe import Recipe, parse_slice
+from imagereg.recipe import Recipe
 from imagereg.schema import schema
+from imagereg.sections import parse_slice
 
 TEXT = """\
 version: 1

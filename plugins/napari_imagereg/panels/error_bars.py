@@ -7,7 +7,7 @@ from typing import Any, get_args
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
 
-from imagereg.recipe import Uncertainty
+from imagereg.sections import Uncertainty
 
 NONE = "none"
 
