@@ -15,7 +15,7 @@ from imagereg.choose.gcv import GCV
 from imagereg.choose.held_out import HeldOut
 from imagereg.choose.lcurve import LCurve
 from imagereg.choose.parameter_range import ParameterRange, ranges_of
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.choose.search import corner, minimum, root
 from imagereg.choose.sure import SURE
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imagereg.measurement import Measurement
     from imagereg.methods.base import Method
 
-RULES: dict[str, type[Rule]] = {
+RULES: dict[str, type[ChoiceRule]] = {
     rule.name: rule for rule in (Discrepancy, EquivalentFreedom, GCV, HeldOut, LCurve, SURE, Truth)
 }
 
@@ -162,7 +162,7 @@ def iterate_choice(
 
 
 def _searched(
-    rule: Rule,
+    rule: ChoiceRule,
     method: Method,
     ranges: tuple[ParameterRange, ...],
     runs: Runs,
@@ -205,7 +205,7 @@ class Trial:
         return {**self.values, "score": self.score.value, **self.score.figures}
 
 
-def make_rule(by: str, measurement: Measurement, *, seed: int = 0, **settings: Any) -> Rule:
+def make_rule(by: str, measurement: Measurement, *, seed: int = 0, **settings: Any) -> ChoiceRule:
     """The rule called `by` for a measurement.
 
     Raises
@@ -227,7 +227,7 @@ def make_rule(by: str, measurement: Measurement, *, seed: int = 0, **settings: A
 
 
 def _plan(
-    rule: Rule, ranges: tuple[ParameterRange, ...], start: tuple[float, ...]
+    rule: ChoiceRule, ranges: tuple[ParameterRange, ...], start: tuple[float, ...]
 ) -> Generator[tuple[float, ...], Score, tuple[float, ...]]:
     """The by_corner that a rule asks for, over one parameter or, one after the other, over several."""
     if rule.goal == "corner":
@@ -285,7 +285,7 @@ def _place(method: Method, r: ParameterRange) -> float:
 
 
 def _evidence(
-    rule: Rule, ranges: tuple[ParameterRange, ...], chosen: Trial, trials: list[Trial], runs: Runs
+    rule: ChoiceRule, ranges: tuple[ParameterRange, ...], chosen: Trial, trials: list[Trial], runs: Runs
 ) -> dict[str, Any]:
     ends = []
     for r in ranges:

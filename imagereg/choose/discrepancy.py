@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.noise.level import noise_level
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagereg.methods.base import Method
 
 
-class Discrepancy(Rule):
+class Discrepancy(ChoiceRule):
     """sum_i (A x - y)_i^2 / sigma_i^2 = tau^2 M over all M data.
 
     The score is log(||(A x - y) / sigma|| / (tau sqrt M)), which grows with the strength.

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from imagereg.choose.divergence import Divergence
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.solvers.state import State
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagereg.methods.base import Method
 
 
-class EquivalentFreedom(Rule):
+class EquivalentFreedom(ChoiceRule):
     """sum_i (A x - y)_i^2 / sigma_i^2 = tau^2 (M - df), df the degrees of freedom of A x(y).
 
     A fit with df free numbers leaves noise in M - df of M data only, as in the unbiased estimate of a

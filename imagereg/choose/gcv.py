@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from imagereg.choose.divergence import Divergence
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.solvers.state import State
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imagereg.methods.base import Method
 
 
-class GCV(Rule):
+class GCV(ChoiceRule):
     """GCV = M sum_i r_i^2 / (M - df)^2, r = A x - y over its standard deviation up to a factor.
 
     df is the trace of d(A x)/dy (see `Divergence`): for a linear method that of its influence matrix. It is

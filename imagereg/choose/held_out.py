@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.solvers.state import State
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagereg.methods.base import Method
 
 
-class HeldOut(Rule):
+class HeldOut(ChoiceRule):
     """Mean of w |A_k x_k - y_k|^2 over held-out data y_k, x_k being made from all others, k = 1..used of K.
 
     Of a scan, fold k holds out the views k, k + K, k + 2 K, ...; of other data, random entries. It assumes

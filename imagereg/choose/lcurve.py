@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.solvers.state import State
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagereg.solvers.problem import Problem
 
 
-class LCurve(Rule):
+class LCurve(ChoiceRule):
     """The corner of (log fidelity(A x), log penalty(x)), largest curvature.
 
     The penalty is the sum of the priors of the method's problem as the first trial has them, so that every

@@ -35,7 +35,7 @@ class Score:
     across: float = 0.0
 
 
-class Rule(ABC):
+class ChoiceRule(ABC):
     """A way to tell a good setting of a method from a bad one without knowing the truth.
 
     A rule is made for one measurement that is ready (tensors, physics built) with its own settings by

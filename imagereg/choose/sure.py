@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from imagereg.choose.divergence import Divergence
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.solvers.state import State
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imagereg.methods.base import Method
 
 
-class SURE(Rule):
+class SURE(ChoiceRule):
     """SURE = 1/M (sum_i r_i^2 - M + 2 df), r = (A x - y)/sigma, unbiased for 1/M E||A (x - truth)/sigma||^2.
 
     For denoising this is the mean squared error of the image over sigma^2; for other physics that of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from imagereg.choose.rule import Rule, Score
+from imagereg.choose.rule import ChoiceRule, Score
 from imagereg.choose.runs import Runs
 from imagereg.errors import UsageError
 from imagereg.solvers.state import State
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imagereg.methods.base import Method
 
 
-class Truth(Rule):
+class Truth(ChoiceRule):
     """1/N ||x - truth||^2, which no measurement has: a bound for the other rules.
 
     Parameters

@@ -66,7 +66,7 @@ def choose(
     from imagereg.services.choosing import (
         choose_for,
         default_rule,
-        part_of,
+        middle_rows,
         refuse_existing,
         write_choice,
     )
@@ -84,7 +84,7 @@ def choose(
     )
     began = time.perf_counter()
     ranges = parse_ranges(vary or ())
-    recipe, measurement = part_of(recipe, slices=slices)
+    recipe, measurement = middle_rows(recipe, slices=slices)
     by = by or default_rule(measurement)
     last = None
     states = choose_for(recipe, measurement, by, ranges, assignments(rule, flag="--rule"))

@@ -198,14 +198,14 @@ def _opened(
     """A data file, read; with `look`, its views and rows are looked at too."""
     from imagereg.io import read
     from imagereg.preprocessing import health
-    from imagereg.running.setup import Opened, part_of
+    from imagereg.running.setup import Opened, chosen_part
     from imagereg.running.sources import stamp_of
 
     path = source.resolve()
     stamp = stamp_of(path)
     measurement = read(source, **hints)
     views, rows = part
-    found = tuple(health(part_of(measurement, views=views, rows=rows))) if look else None
+    found = tuple(health(chosen_part(measurement, views=views, rows=rows))) if look else None
     return Opened(path, hints, measurement, part, found, stamp)
 
 

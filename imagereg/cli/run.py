@@ -128,9 +128,9 @@ def check(
     )
     from imagereg.preprocessing import health
     from imagereg.running.local import estimate
-    from imagereg.running.setup import load
+    from imagereg.running.setup import load_input
 
-    raw = load(recipe, opened)
+    raw = load_input(recipe, opened)
     known = opened.found(recipe) if opened is not None else None
     names = [step.name for step in recipe.steps()]
     found = health(raw) if known is None else known

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imagereg.methods.base import Method, Needs
-from imagereg.methods.support.pre_estimate import PHASE, Psi, pre_estimate, told
+from imagereg.methods.support.pre_estimate import PHASE, Psi, notes_on, pre_estimate
 from imagereg.parameters import parameter
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class GraphLaplacian(Method):
             restart=self.restart,
             tolerance=self.tolerance,
         )
-        notes = (*told(self.psi), note) if note else told(self.psi)
+        notes = (*notes_on(self.psi), note) if note else notes_on(self.psi)
         problem = replace(problem, priors=(prior,))
         for state in iterate(solver, problem, total=self.iterations, notes=notes):
             yield replace(state, values={"alpha": float(state.memory["strength"].mean())})

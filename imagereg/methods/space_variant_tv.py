@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagereg.methods.support.pre_estimate import PHASE, Psi, pre_estimate, told
+from imagereg.methods.support.pre_estimate import PHASE, Psi, notes_on, pre_estimate
 from imagereg.methods.tv import TotalVariation, spacing
 from imagereg.parameters import parameter
 
@@ -83,4 +83,4 @@ class SpaceVariantTV(TotalVariation):
         def penalty(scaling: Scaling) -> tuple[Prior, ...]:
             return self.penalty(measurement, scaling, weight)
 
-        return self.minimise(measurement, penalty, start=estimate, notes=told(self.psi))
+        return self.minimise(measurement, penalty, start=estimate, notes=notes_on(self.psi))

@@ -78,7 +78,7 @@ def working_on(part: Part) -> Iterator[None]:
         _part.reset(token)
 
 
-def part_of(image: torch.Tensor) -> Part | None:
+def part_held(image: torch.Tensor) -> Part | None:
     """The part that a volume (B, C, D, H, W) is; None where it is whole."""
     return _part.get() if image.ndim == 5 else None
 
@@ -111,7 +111,7 @@ def whole_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 def own_rows(whole: torch.Tensor) -> torch.Tensor:
     """The rows of this process of something drawn for the whole volume, so that all draw alike."""
-    part = part_of(whole)
+    part = part_held(whole)
     return whole if part is None else whole.narrow(ROWS, part.first, part.rows[part.rank])
 
 

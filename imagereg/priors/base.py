@@ -35,7 +35,7 @@ class LinearMap:
         return z
 
 
-class Identity(LinearMap):
+class IdentityMap(LinearMap):
     """K x = x."""
 
     isometry = True
@@ -80,7 +80,7 @@ class Prior:
     smooth : whether `grad` exists everywhere.
     """
 
-    operator: LinearMap = Identity()
+    operator: LinearMap = IdentityMap()
     outer: Functional | None = None
     smooth: bool = False
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imagereg.errors import UsageError
-from imagereg.physics.distributed import Part, part_of
+from imagereg.physics.distributed import Part, part_held
 from imagereg.priors.base import LinearMap
 
 
@@ -43,7 +43,7 @@ class Gradient(LinearMap):
     def A(self, x: torch.Tensor) -> torch.Tensor:
         """D x, (B, C, K, ...)."""
         self._check(x)
-        part = part_of(x) if self.dimensions == 3 else None
+        part = part_held(x) if self.dimensions == 3 else None
         if part is not None:
             return self._parted(x, part)
         return self._forward(x)
@@ -69,7 +69,7 @@ class Gradient(LinearMap):
 
     def A_adjoint(self, z: torch.Tensor) -> torch.Tensor:
         """D^T z, the negative divergence, (B, C, ...)."""
-        part = part_of(z[:, :, 0]) if self.dimensions == 3 else None
+        part = part_held(z[:, :, 0]) if self.dimensions == 3 else None
         if part is not None:
             return self._parted_adjoint(z, part)
         return self._adjoint(z)

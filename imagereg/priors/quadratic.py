@@ -6,7 +6,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step, align
-from imagereg.priors.base import Functional, Identity, LinearMap, Prior
+from imagereg.priors.base import Functional, IdentityMap, LinearMap, Prior
 
 
 class SquaredNorm(Functional):
@@ -74,7 +74,7 @@ class Quadratic(Prior):
 
     def __init__(self, strength: Step = 1.0, *, operator: LinearMap | None = None) -> None:
         self.outer = SquaredNorm(strength)
-        self.operator = Identity() if operator is None else operator
+        self.operator = IdentityMap() if operator is None else operator
 
     def grad(self, x: torch.Tensor) -> torch.Tensor:
         """strength L^T L x."""
@@ -82,7 +82,7 @@ class Quadratic(Prior):
 
     def prox(self, x: torch.Tensor, gamma: Step) -> torch.Tensor:
         """x / (1 + gamma strength), where L is the identity."""
-        if not isinstance(self.operator, Identity):
+        if not isinstance(self.operator, IdentityMap):
             name = type(self.operator).__name__
             raise TypeError(
                 f"Quadratic has no closed proximal operator with {name}; it is smooth: use `grad`."

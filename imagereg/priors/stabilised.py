@@ -27,7 +27,7 @@ class Stabilised(Protocol):
 
 
 @dataclass(frozen=True)
-class Identity:
+class Unchanged:
     """v = y, for noise that is the same everywhere."""
 
     def to(self, y: torch.Tensor) -> torch.Tensor:
@@ -140,7 +140,7 @@ def for_noise(
         For another kind.
     """
     if kind == "gaussian":
-        return Identity(), y
+        return Unchanged(), y
     if kind == "poisson":
         return SquareRoot(level), (y - offset).clamp_min(0)
     if kind == "gamma":

@@ -9,7 +9,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Step
-from imagereg.physics.distributed import part_of
+from imagereg.physics.distributed import part_held
 from imagereg.priors.base import Bounds, Prior
 from imagereg.priors.gradient import Gradient, as_fields, as_volumes, compiled
 from imagereg.priors.norms import L1, L21
@@ -60,7 +60,7 @@ class TV(Prior):
 
     def dual_step(self, v: torch.Tensor, x: torch.Tensor, sigma: Step) -> torch.Tensor:
         """Projection of v + sigma D x onto the balls |v_i| <= r_i; one pass over memory on the CPU."""
-        parted = self.operator.dimensions == 3 and part_of(x) is not None
+        parted = self.operator.dimensions == 3 and part_held(x) is not None
         if parted or not (compiled(x) and compiled(v) and _per_item(sigma)):
             return super().dual_step(v, x, sigma)
         from imagereg.priors import gradient_kernels as kernels

@@ -21,7 +21,7 @@ from imagereg.projectors.rays import HEIGHT, WIDTH, PlaneRays
 from imagereg.projectors.single_cpu import PAD
 
 PLACE, PER_ROW, PER_COLUMN, TOP, FALL, HALF = range(6)
-"""Of what a view sees of the grid: see `shadows`."""
+"""Of what a view sees of the grid: see `shadow_table`."""
 
 ACROSS = 16  # voxels of a row that are done together
 DOWN = 32
@@ -31,7 +31,7 @@ _POINT = float(1 << FRACTION)
 _MOST = 1 << (62 - FRACTION)  # columns that such places can count
 
 
-def shadows(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
+def shadow_table(rays: PlaneRays) -> tuple[NDArray[np.float64], int]:
     """Where each view sees a voxel, and how many pairs of detector columns a voxel can meet.
 
     Returns

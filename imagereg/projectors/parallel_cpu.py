@@ -19,7 +19,7 @@ class ParallelProjector(StackProjector):
 
     def __init__(self, geometry: Geometry, volume: Volume, reason: str = "") -> None:
         super().__init__(geometry, volume, reason)
-        self._seen, self._pairs = gather_cpu.shadows(self.rays)
+        self._seen, self._pairs = gather_cpu.shadow_table(self.rays)
 
     def _back(self, data: torch.Tensor, out: torch.Tensor) -> None:
         source, target = data.numpy().reshape(-1), out.numpy().reshape(-1)

@@ -15,16 +15,31 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic, models, register_model
 
 VECTOR_BYTES = 64  # one AVX-512 register; two of AVX2, four of NEON
 _I32 = ir.IntType(32)
 
 
-_FEATURES = llvm.get_host_cpu_features()
-AVX512 = bool(_FEATURES.get("avx512f", False))
-AVX2 = bool(_FEATURES.get("avx2", False))
+def features(stated: str | None, avx: bool) -> set[str]:
+    """Instructions that numba compiles for: the processor's own, or those that its settings state.
+
+    Parameters
+    ----------
+    stated : '+avx2,-avx512f', as NUMBA_CPU_FEATURES says it; empty for NUMBA_CPU_NAME=generic; None for the
+        processor's own.
+    avx : NUMBA_ENABLE_AVX.
+    """
+    if stated is not None:
+        return {word[1:] for word in stated.split(",") if word.startswith("+")}
+    held = llvm.get_host_cpu_features()
+    return {name for name, there in held.items() if there and (avx or "avx" not in name)}
+
+
+_FEATURES = features(config.CPU_FEATURES, bool(config.ENABLE_AVX))
+AVX512 = "avx512f" in _FEATURES
+AVX2 = "avx2" in _FEATURES
 
 # Vectors whose lanes are permuted fill one register: two registers have no permutation of their own.
 WINDOW_BYTES = 32 if AVX2 and not AVX512 else VECTOR_BYTES

@@ -18,7 +18,7 @@ from imagereg.recipe import Recipe
 from imagereg.running.events import Clock, Event
 from imagereg.running.ledger import Ledger
 from imagereg.running.plan import PROBED, Plan, Slab, make_plan, probe
-from imagereg.running.setup import Opened, load, with_physics
+from imagereg.running.setup import Opened, load_input, with_physics
 from imagereg.running.sources import Stamp, stamp_of
 from imagereg.running.threads import use_threads
 
@@ -145,7 +145,7 @@ def begin(
     method = recipe.resolved_method()
     yield clock.event("read", f"reading {recipe.input.path}")
     stamp = stamp_of(recipe.input.path)
-    raw = load(recipe, opened)
+    raw = load_input(recipe, opened)
     clock.lap("read")
     told: tuple[str, ...] = ()
     if findings and not resolved:

@@ -54,7 +54,7 @@ class Opened:
         return self.findings if unchanged else None
 
 
-def load(recipe: Recipe, opened: Opened | None = None) -> Measurement:
+def load_input(recipe: Recipe, opened: Opened | None = None) -> Measurement:
     """Read the input of a recipe, or take what was read, and take the part that it names; lazy stays lazy.
 
     Raises
@@ -71,7 +71,7 @@ def load(recipe: Recipe, opened: Opened | None = None) -> Measurement:
         whole = opened.measurement
     else:
         whole = read(chosen.path, format=chosen.format, **chosen.hints)
-    measurement = part_of(whole, views=chosen.views, rows=chosen.rows)
+    measurement = chosen_part(whole, views=chosen.views, rows=chosen.rows)
     if recipe.physics.noise is not None:
         from imagereg.physics.noise import noise_from_dict
 
@@ -79,7 +79,7 @@ def load(recipe: Recipe, opened: Opened | None = None) -> Measurement:
     return with_grid(measurement, recipe)
 
 
-def part_of(measurement: Measurement, *, views: str | None, rows: str | None) -> Measurement:
+def chosen_part(measurement: Measurement, *, views: str | None, rows: str | None) -> Measurement:
     """The views and rows that a recipe's input names, all of them where it names none; nothing is read.
 
     Raises

@@ -119,11 +119,11 @@ def calibrate(
 
 def _features(recipe: Recipe, path: Path, physics: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """What a measurement's factor follows, (1, features)."""
-    from imagereg.services.choosing import part_of
+    from imagereg.services.choosing import middle_rows
     from imagereg.uncertainty.calibration import difference, fingerprint
     from imagereg.uncertainty.covariate_shift import features_of
 
-    _, ready = part_of(recipe.with_values({"input.path": str(path)}))
+    _, ready = middle_rows(recipe.with_values({"input.path": str(path)}))
     mine = fingerprint(ready)
     key = difference(physics, mine)
     if key is not None:
@@ -192,10 +192,10 @@ def write_coverage(calibration: Calibration, path: Path) -> None:
 def held_out(recipe: Recipe, *, folds: int = 5, used: int = 1) -> Iterator[State]:
     """States of `imagereg.uncertainty.held_out.held_out_views` on the middle row of a recipe's input."""
     from imagereg.intervals import states_with_intervals
-    from imagereg.services.choosing import part_of
+    from imagereg.services.choosing import middle_rows
     from imagereg.uncertainty.held_out import held_out_views
 
-    recipe, ready = part_of(recipe)
+    recipe, ready = middle_rows(recipe)
     method, request = recipe.resolved_method(), recipe.uncertainty
     assert request is not None
 

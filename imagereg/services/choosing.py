@@ -15,7 +15,7 @@ from imagereg.errors import UsageError
 from imagereg.preprocessing import prepare_rows, resolve_steps, rows_after
 from imagereg.recipe import Recipe
 from imagereg.running.ledger import write_beside
-from imagereg.running.setup import load, with_physics
+from imagereg.running.setup import load_input, with_physics
 
 if TYPE_CHECKING:
     from imagereg.choose.base import Choice
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAMES = ("choice.json", "curve.png", "preview.png", "recipe.yaml")
 
 
-def part_of(recipe: Recipe, *, slices: int = 1) -> tuple[Recipe, Measurement]:
+def middle_rows(recipe: Recipe, *, slices: int = 1) -> tuple[Recipe, Measurement]:
     """The middle rows of what a recipe makes of its input, ready for its method, and the recipe in full.
 
     Parameters
@@ -40,7 +40,7 @@ def part_of(recipe: Recipe, *, slices: int = 1) -> tuple[Recipe, Measurement]:
     import torch
 
     device = choose_device(recipe.execution.device)
-    raw = load(recipe)
+    raw = load_input(recipe)
     steps = resolve_steps(raw, recipe.steps())
     start = max(0, rows_after(steps, raw.rows) - slices) // 2
     part = prepare_rows(raw, steps, start, start + slices)

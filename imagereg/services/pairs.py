@@ -109,9 +109,9 @@ def generate_pairs(
     UsageError
         For cone beams and volumes, whose phantoms would be volumes.
     """
-    from imagereg.services.choosing import part_of
+    from imagereg.services.choosing import middle_rows
 
-    recipe, ready = part_of(recipe)
+    recipe, ready = middle_rows(recipe)
     if ready.coupled:
         raise UsageError("generated pairs are for slices and images; give pairs of measurements and truths.")
     for half in (MEASURED, TRUTH):

@@ -10,13 +10,13 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import Fidelity, Step, align
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.priors.base import Identity, LinearMap, Prior
+from imagereg.priors.base import IdentityMap, LinearMap, Prior
 from imagereg.priors.quadratic import Quadratic
 from imagereg.solvers.linear import (
     Block,
     data_block,
     mean_curvature,
-    named,
+    name_of,
     penalty_block,
     proximal_point,
     require_linear,
@@ -94,7 +94,9 @@ class ADMM:
             raise Refusal(f"ADMM: {kind.__name__} has no proximal operator; use FISTA.")
         for prior in problem.priors:
             if prior.outer is None and type(prior).prox is Prior.prox:
-                raise Refusal(f"ADMM: {named(prior)} has no proximal operator; use FISTA where it is smooth.")
+                raise Refusal(
+                    f"ADMM: {name_of(prior)} has no proximal operator; use FISTA where it is smooth."
+                )
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
         """The start, its copies, multipliers of 0 and the natural penalties."""
@@ -180,11 +182,11 @@ class ADMM:
             if isinstance(prior, Quadratic):
                 continue
             if prior.outer is None:
-                splits.append(Split(Identity(), prior.prox))
+                splits.append(Split(IdentityMap(), prior.prox))
             else:
                 splits.append(Split(prior.operator, prior.outer.prox))
         if problem.bounds != (None, None):
-            splits.append(Split(Identity(), lambda x, gamma: problem.project(x)))
+            splits.append(Split(IdentityMap(), lambda x, gamma: problem.project(x)))
         return splits
 
     def _penalties(self, problem: Problem, start: torch.Tensor | None) -> list[torch.Tensor]:

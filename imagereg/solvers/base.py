@@ -14,7 +14,7 @@ from imagereg.solvers.state import Memory, State
 
 if TYPE_CHECKING:
     from imagereg.solvers.problem import Problem
-    from imagereg.solvers.stopping import Rule
+    from imagereg.solvers.stopping import StoppingRule
 
 
 class Solver(Protocol):
@@ -40,7 +40,7 @@ def iterate(
     *,
     total: int,
     start: torch.Tensor | None = None,
-    stop: Rule | None = None,
+    stop: StoppingRule | None = None,
     resume: State | None = None,
     notes: tuple[str, ...] = (),
 ) -> Iterator[State]:

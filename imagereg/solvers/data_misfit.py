@@ -8,7 +8,7 @@ import torch
 
 from imagereg.fidelities.base import align
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.priors.base import Identity
+from imagereg.priors.base import IdentityMap
 from imagereg.solvers.linear import data_block, penalty_block, proximal_point, require_linear, solve
 from imagereg.solvers.problem import Problem, Refusal
 
@@ -104,7 +104,7 @@ class Misfit:
         found = proximal_point(problem, centre, weight)
         if found is not None:
             return found
-        blocks = [data_block(problem), penalty_block(Identity(), weight, centre)]
+        blocks = [data_block(problem), penalty_block(IdentityMap(), weight, centre)]
         first = centre if warm is None else warm
         return solve(blocks, first, iterations=iterations, tolerance=tolerance)["image"]
 

@@ -9,7 +9,7 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.priors.denoiser import DenoiserPrior
 from imagereg.solvers.base import Solver
-from imagereg.solvers.linear import named
+from imagereg.solvers.linear import name_of
 from imagereg.solvers.outcome import Outcome, PixelUncertainty
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.state import Memory
@@ -79,7 +79,7 @@ def only_denoiser(problem: Problem, who: str) -> DenoiserPrior:
         When there is another prior, or none or several.
     """
     if len(problem.priors) != 1 or not isinstance(problem.priors[0], DenoiserPrior):
-        names = " and ".join(named(prior) for prior in problem.priors) or "no prior"
+        names = " and ".join(name_of(prior) for prior in problem.priors) or "no prior"
         raise Refusal(f"{who} takes one DenoiserPrior and was given {names}; use PDHG or ADMM.")
     return problem.priors[0]
 

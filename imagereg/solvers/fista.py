@@ -10,7 +10,7 @@ import torch
 from imagereg.errors import UsageError
 from imagereg.fidelities.base import align
 from imagereg.priors.base import BoundedProx, Prior
-from imagereg.solvers.linear import named
+from imagereg.solvers.linear import name_of
 from imagereg.solvers.problem import Problem, Refusal, inner
 from imagereg.solvers.state import Memory
 
@@ -49,18 +49,18 @@ class FISTA:
         """Refuse two priors that need a proximal step, one without, and one beside bounds it cannot keep."""
         rough = [prior for prior in problem.priors if not prior.smooth]
         if len(rough) > 1:
-            names = " and ".join(named(prior) for prior in rough)
+            names = " and ".join(name_of(prior) for prior in rough)
             raise Refusal(f"FISTA takes one prior that is not smooth, not {names}; use PDHG or ADMM.")
         for prior in rough:
             if type(prior).prox is Prior.prox:
-                raise Refusal(f"FISTA: {named(prior)} has no proximal operator of its own; use PDHG.")
+                raise Refusal(f"FISTA: {name_of(prior)} has no proximal operator of its own; use PDHG.")
             if (
                 problem.bounds != (None, None)
                 and not isinstance(prior, BoundedProx)
                 and prior.outer is not None
             ):
                 raise Refusal(
-                    f"FISTA: {named(prior)} has no proximal operator within bounds; use PDHG, or leave the "
+                    f"FISTA: {name_of(prior)} has no proximal operator within bounds; use PDHG, or leave the "
                     "bounds out."
                 )
 

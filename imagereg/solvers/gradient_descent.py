@@ -10,7 +10,7 @@ from imagereg.errors import UsageError
 from imagereg.fidelities.sobolev import Sobolev
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.state import Memory, State
-from imagereg.solvers.stopping import Rule
+from imagereg.solvers.stopping import StoppingRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class GradientDescent:
 
 
 @dataclass(frozen=True)
-class SobolevDiscrepancy(Rule):
+class SobolevDiscrepancy(StoppingRule):
     """Stop when ||A x - y||_{H^s} is what noise of power spectrum 1/W would make it, over the whole batch.
 
     The H^s form of Morozov's principle; at s = 0 it is his own.

@@ -12,7 +12,7 @@ import torch
 from imagereg.fidelities.base import Step, align
 from imagereg.fidelities.least_squares import LeastSquares
 from imagereg.physics.distributed import own_rows, summed, whole_shape
-from imagereg.priors.base import Identity, LinearMap, Prior
+from imagereg.priors.base import IdentityMap, LinearMap, Prior
 from imagereg.priors.quadratic import Quadratic
 from imagereg.solvers.problem import Problem, Refusal, inner
 from imagereg.solvers.state import Memory
@@ -181,7 +181,7 @@ def near(
     found = proximal_point(problem, centre, weight)
     if found is not None:
         return found
-    blocks = [data_block(problem), penalty_block(Identity(), weight, centre)]
+    blocks = [data_block(problem), penalty_block(IdentityMap(), weight, centre)]
     return solve(blocks, centre, iterations=iterations, tolerance=tolerance)["image"]
 
 
@@ -216,7 +216,7 @@ def require_linear(problem: Problem, who: str) -> None:
         raise Refusal(f"{who}: {type(problem.physics).__name__} is not linear; use FISTA or L-BFGS.")
 
 
-def named(prior: Prior) -> str:
+def name_of(prior: Prior) -> str:
     """The name of a prior's class, for sentences."""
     return type(prior).__name__
 

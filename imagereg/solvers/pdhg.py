@@ -11,7 +11,7 @@ from imagereg.errors import UsageError
 from imagereg.fidelities.base import Fidelity, align
 from imagereg.physics.distributed import largest, smallest, summed
 from imagereg.priors.base import Functional
-from imagereg.solvers.linear import named, require_linear
+from imagereg.solvers.linear import name_of, require_linear
 from imagereg.solvers.problem import Problem, Refusal, inner
 from imagereg.solvers.ramp import Ramp
 from imagereg.solvers.scale import scale_of
@@ -102,7 +102,9 @@ class PDHG:
             raise Refusal(f"PDHG: {kind.__name__} has no proximal operator; use FISTA.")
         for prior in problem.priors:
             if prior.outer is None:
-                raise Refusal(f"PDHG: {named(prior)} is known only by its prox, which has no dual; use ADMM.")
+                raise Refusal(
+                    f"PDHG: {name_of(prior)} is known only by its prox, which has no dual; use ADMM."
+                )
 
     def init(self, problem: Problem, start: torch.Tensor | None) -> Memory:
         """The start within the bounds, dual variables of 0 and the step lengths."""

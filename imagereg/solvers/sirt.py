@@ -8,7 +8,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.fidelities.least_squares import LeastSquares
-from imagereg.solvers.linear import named, require_linear
+from imagereg.solvers.linear import name_of, require_linear
 from imagereg.solvers.problem import Problem, Refusal
 from imagereg.solvers.state import Memory
 
@@ -39,7 +39,7 @@ class SIRT:
         """Refuse priors, and operators with negative entries, whose row sums mean nothing."""
         require_linear(problem, "SIRT")
         if problem.priors:
-            raise Refusal(f"SIRT takes no prior and was given {named(problem.priors[0])}; use PDHG.")
+            raise Refusal(f"SIRT takes no prior and was given {name_of(problem.priors[0])}; use PDHG.")
         fidelity = problem.fidelity
         if not isinstance(fidelity, LeastSquares) or fidelity.weights is not None:
             raise Refusal(

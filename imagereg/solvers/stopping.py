@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from imagereg.solvers.state import State
 
 
-class Rule:
+class StoppingRule:
     """rule(state, previous) gives the reason to stop in a few words, or '' to go on."""
 
     def __call__(self, state: State, previous: State | None) -> str:
         """Why to stop, or ''."""
         raise TypeError(f"{type(self).__name__} is no rule of its own.")
 
-    def __or__(self, other: Rule) -> Rule:
+    def __or__(self, other: StoppingRule) -> StoppingRule:
         """Stop when either says so."""
         return Either(self, other)
 
-    def __and__(self, other: Rule) -> Rule:
+    def __and__(self, other: StoppingRule) -> StoppingRule:
         """Stop when both say so about the same state."""
         return Both(self, other)
 
 
 @dataclass(frozen=True)
-class Either(Rule):
+class Either(StoppingRule):
     """Stop when one of two rules says so."""
 
-    first: Rule
-    second: Rule
+    first: StoppingRule
+    second: StoppingRule
 
     def __call__(self, state: State, previous: State | None) -> str:
         """The reason of the first rule, or else of the second."""
@@ -41,11 +41,11 @@ class Either(Rule):
 
 
 @dataclass(frozen=True)
-class Both(Rule):
+class Both(StoppingRule):
     """Stop when two rules say so about the same state."""
 
-    first: Rule
-    second: Rule
+    first: StoppingRule
+    second: StoppingRule
 
     def __call__(self, state: State, previous: State | None) -> str:
         """Both reasons, where both have one."""
@@ -55,7 +55,7 @@ class Both(Rule):
 
 
 @dataclass(frozen=True)
-class RelativeChange(Rule):
+class RelativeChange(StoppingRule):
     """Stop when ||x - previous x|| <= tolerance ||x||, over the whole batch.
 
     Parameters
@@ -80,7 +80,7 @@ class RelativeChange(Rule):
 
 
 @dataclass(frozen=True)
-class DualityGap(Rule):
+class DualityGap(StoppingRule):
     """Stop when the relative duality gap (P - D) / (1 + |P|) is at most the tolerance.
 
     Parameters
@@ -114,7 +114,7 @@ class DualityGap(Rule):
 
 
 @dataclass(frozen=True)
-class Discrepancy(Rule):
+class Discrepancy(StoppingRule):
     """Stop when ||A x - y|| <= factor * noise norm (Morozov), over the whole batch.
 
     Parameters
@@ -139,7 +139,7 @@ class Discrepancy(Rule):
 
 
 @dataclass(frozen=True)
-class Seconds(Rule):
+class Seconds(StoppingRule):
     """Stop when the time since the beginning exceeds the limit.
 
     Parameters
@@ -157,7 +157,7 @@ class Seconds(Rule):
         return f"{self.limit:g} seconds" if state.seconds >= self.limit else ""
 
 
-def named(**rules: float) -> Rule | None:
+def named(**rules: float) -> StoppingRule | None:
     """Rules by name, any of which stops: named(relative_change=1e-4, seconds=60); None where none is given.
 
     Raises
@@ -171,16 +171,16 @@ def named(**rules: float) -> Rule | None:
         "discrepancy": Discrepancy,
         "seconds": Seconds,
     }
-    combined: Rule | None = None
+    combined: StoppingRule | None = None
     for name, value in rules.items():
         if name not in known:
             raise UsageError(f"stopping rule {name!r}: no such rule{did_you_mean(name, known)}")
-        rule: Rule = known[name](value)
+        rule: StoppingRule = known[name](value)
         combined = rule if combined is None else combined | rule
     return combined
 
 
-def _positive(rule: Rule, **values: float) -> None:
+def _positive(rule: StoppingRule, **values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise UsageError(f"{type(rule).__name__}({name}={value!r}): give a positive number.")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_imagereg.jobs import Job
+from napari_imagereg.jobs import ThreadJob
 from napari_imagereg.layers import contrast, derived_keywords, measurement_keywords
 
-_jobs: set[Job] = set()
+_jobs: set[ThreadJob] = set()
 
 
 def _viewer(given: Any) -> Any:
@@ -34,7 +34,7 @@ def _chosen(viewer: Any) -> Any:
 
 def _start(work: Callable[[], Any], show: Callable[[Any], None]) -> None:
     """Call `work` in a thread and hand what it gives to `show`; complaints are shown by the viewer."""
-    job = Job()
+    job = ThreadJob()
     _jobs.add(job)
 
     def complain(sentence: str, resources: bool) -> None:

@@ -31,9 +31,9 @@ def data_of(recipe: Recipe, whole: Measurement, row: int) -> Measurement:
     ----------
     row : the row in that part, for runs of several.
     """
-    from imagereg.running.setup import part_of
+    from imagereg.running.setup import chosen_part
 
-    part = part_of(whole, views=recipe.input.views, rows=recipe.input.rows)
+    part = chosen_part(whole, views=recipe.input.views, rows=recipe.input.rows)
     return prepare_slice(recipe, part, row).part
 
 

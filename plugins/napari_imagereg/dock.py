@@ -22,7 +22,7 @@ from napari_imagereg.estimating import Estimator
 from napari_imagereg.explorer import Explorer
 from napari_imagereg.gallery import GALLERY
 from napari_imagereg.help import KEYS, HelpDialog
-from napari_imagereg.jobs import Job, VolumeJob
+from napari_imagereg.jobs import ThreadJob, VolumeJob
 from napari_imagereg.outputs import Outputs
 from napari_imagereg.panels.data import DataPanel
 from napari_imagereg.panels.footer import Footer
@@ -278,7 +278,7 @@ class Workbench(QWidget):
         super().closeEvent(event)
 
 
-def _release(heard: list[list[tuple[Any, Any]]], jobs: tuple[Job, ...], volume: VolumeJob) -> None:
+def _release(heard: list[list[tuple[Any, Any]]], jobs: tuple[ThreadJob, ...], volume: VolumeJob) -> None:
     """What a dock that is gone must not hold or hear any more."""
     for job in jobs:
         job.abandon()

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from imagereg.errors import ImageregError
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
-from napari_imagereg.jobs import Job
+from napari_imagereg.jobs import ThreadJob
 
 if TYPE_CHECKING:
     from imagereg.running.plan import Plan
@@ -61,7 +61,7 @@ class Estimator(QObject):
         self._key: Any = None
         self._ground: Ground | None = None
         self._known: dict[tuple[str, str], tuple[float, int]] = {}
-        self.job = Job(self)
+        self.job = ThreadJob(self)
         self.job.finished.connect(self._take)
         self.job.failed.connect(lambda sentence, _: self._show("", "", False))
         self._pause = QTimer(self)

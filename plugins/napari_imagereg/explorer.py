@@ -10,14 +10,14 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from imagereg.errors import ImageregError
 from imagereg.recipe import Recipe
-from napari_imagereg.jobs import Job
+from napari_imagereg.jobs import ThreadJob
 from napari_imagereg.layers import (
     contrast,
     follow_name,
     image_keywords,
     leave_scans,
 )
-from napari_imagereg.previewing import Look, preview_looks
+from napari_imagereg.previewing import PreviewLook, preview_looks
 from napari_imagereg.region import LAYER, Region, region_of
 from napari_imagereg.uncertainty import legend_of
 
@@ -41,7 +41,7 @@ class Explorer(QObject):
         self.viewer, self.session, self.settings = bench.viewer, bench.session, bench.settings
         self.data, self.physics, self.method = bench.data, bench.physics, bench.method
         self.preview, self.footer, self.fail = bench.preview, bench.footer, bench.fail
-        self.job = Job(self)
+        self.job = ThreadJob(self)
         self.job.failed.connect(self._fail_job)
         self._live: Any = None
         self._recipe: Recipe | None = None
@@ -137,7 +137,7 @@ class Explorer(QObject):
                 signal.disconnect()
             signal.connect(slot)
 
-    def _show_look(self, look: Look) -> None:
+    def _show_look(self, look: PreviewLook) -> None:
         self.preview.show_look(look)
         of = f"/{look.total}" if look.total else ""
         fraction, text = look.progress, f"iteration {look.iteration}{of}"
@@ -155,7 +155,7 @@ class Explorer(QObject):
             if not self._live.rgb:
                 self._live.contrast_limits = contrast(look.image)
 
-    def _add_image(self, look: Look, name: str, **account: Any) -> Any:
+    def _add_image(self, look: PreviewLook, name: str, **account: Any) -> Any:
         keywords = image_keywords(
             look.image,
             look.measurement,
@@ -177,7 +177,7 @@ class Explorer(QObject):
         if measurement is not None and measurement.geometry is not None:
             leave_scans(self.viewer, layer)
 
-    def _finish_preview(self, look: Look | None) -> None:
+    def _finish_preview(self, look: PreviewLook | None) -> None:
         if look is None or self._recipe is None:
             return
         recipe = self._recipe
@@ -201,7 +201,7 @@ class Explorer(QObject):
         self.preview.show_look(look)
         self._add_offers(look, name)
 
-    def _add_offers(self, look: Look, name: str) -> None:
+    def _add_offers(self, look: PreviewLook, name: str) -> None:
         """The images of uncertainty that a method gives beside its image, each with what it means."""
         for offer in look.offers:
             title = f"{name} {offer.name}"

@@ -32,7 +32,7 @@ OUT_OF_RESOURCES = 4
 """Exit code of a run that needs more memory or disk than there is."""
 
 
-class Job(QObject):
+class ThreadJob(QObject):
     """Runs one generator in a thread and hands its values over to the GUI's thread.
 
     Newest wins: `start` ends what is running without keeping it. Values pass through a slot that holds the

@@ -31,7 +31,7 @@ LONGEST = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PreviewLook:
     """What the GUI sees of a running preview.
 
     Attributes
@@ -192,7 +192,7 @@ def preview_looks(
     threads: int = 0,
     region: Region | None = None,
     file_row: int | None = None,
-) -> Iterator[Look]:
+) -> Iterator[PreviewLook]:
     """Preprocess one row and reconstruct it, one look every `EVERY` seconds.
 
     The last look's account holds the recipe of exactly this: the row, the grid, every parameter.
@@ -254,8 +254,8 @@ class _Asker:
         return {name: value for name, value in known.items() if math.isfinite(value)}
 
 
-def _look(ready: Prepared, state: Any, figures: dict[str, float]) -> Look:
-    return Look(
+def _look(ready: Prepared, state: Any, figures: dict[str, float]) -> PreviewLook:
+    return PreviewLook(
         single(ready.part.from_tensor(state.image)),
         ready.part,
         state.iteration,
@@ -268,7 +268,7 @@ def _look(ready: Prepared, state: Any, figures: dict[str, float]) -> Look:
     )
 
 
-def _last_look(ready: Prepared, state: Any, prepared: float, stopped: bool) -> Look:
+def _last_look(ready: Prepared, state: Any, prepared: float, stopped: bool) -> PreviewLook:
     """The last look, with the whole account."""
     from imagereg.provenance import describe
 

@@ -103,12 +103,12 @@ class Session(History):
         UsageError
             When they select nothing; everything stays as it was.
         """
-        from imagereg.running.setup import part_of
+        from imagereg.running.setup import chosen_part
 
         if self.whole is None or (views, rows) == (self.views, self.rows):
             return
         at = self.row_of_file()
-        self.measurement = part_of(self.whole, views=views, rows=rows)
+        self.measurement = chosen_part(self.whole, views=views, rows=rows)
         self.views, self.rows = views, rows
         places = self._taken()
         self.row = places.index(at) if at in places else len(places) // 2

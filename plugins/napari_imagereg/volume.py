@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
 from imagereg.recipe import Recipe
-from napari_imagereg.jobs import Job
+from napari_imagereg.jobs import ThreadJob
 from napari_imagereg.layers import KEY, contrast, derived_keywords
 from napari_imagereg.session import Session
 
@@ -62,7 +62,7 @@ class VolumeDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         form.addRow(buttons)
-        self._job = Job(self)
+        self._job = ThreadJob(self)
         self._job.finished.connect(lambda text: self._say(text.replace(", ", "\n")))
         self._job.failed.connect(self._warn)
         self.finished.connect(lambda _: self._job.cancel())

@@ -131,13 +131,13 @@ def test_a_run_reads_its_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_what_was_read_is_not_taken_for_a_file_that_changed(tmp_path: Path) -> None:
     from imagereg.cli.options import build_recipe
-    from imagereg.running.setup import load
+    from imagereg.running.setup import load_input
 
     path = tmp_path / "picture.npy"
     np.save(path, np.zeros((8, 8), np.float32))
     recipe, opened = build_recipe(path)
     assert opened is not None and opened.holds(recipe)
-    assert load(recipe, opened) is opened.measurement
+    assert load_input(recipe, opened) is opened.measurement
     assert not opened.holds(recipe.with_values({"input.hints.pixel": 0.5}))
     np.save(path, np.ones((9, 8), np.float32))
-    assert load(recipe, opened).data.shape[-2:] == (9, 8)
+    assert load_input(recipe, opened).data.shape[-2:] == (9, 8)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_imagereg.jobs import SWITCH, Job
+from napari_imagereg.jobs import SWITCH, ThreadJob
 
 from imagereg.geometry import ParallelBeam
 from imagereg.phantoms import simulate
@@ -20,7 +20,7 @@ LOOKS = 5
 
 def test_a_gui_that_is_busy_sees_the_newest_value_only(qtbot: Any) -> None:
     """However many values a job gives while the GUI is away, it draws one when it comes back."""
-    job, seen, gone, go_on = Job(), [], threading.Event(), threading.Event()
+    job, seen, gone, go_on = ThreadJob(), [], threading.Event(), threading.Event()
     job.looked.connect(seen.append)
 
     def values(keep: threading.Event) -> Iterator[int]:

@@ -10,7 +10,7 @@ import torch
 
 from imagereg.errors import UsageError
 from imagereg.priors import gradient
-from imagereg.priors.base import Functional, Identity, LinearMap, Prior
+from imagereg.priors.base import Functional, IdentityMap, LinearMap, Prior
 from imagereg.priors.denoiser import DenoiserPrior
 from imagereg.priors.gradient import Gradient
 from imagereg.priors.norms import L1, L21
@@ -27,7 +27,7 @@ def noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
 FLAT, DEEP = (2, 1, 12, 9), (2, 1, 4, 7, 6)
 
 MAPS: dict[str, tuple[Callable[[], LinearMap], tuple[int, ...]]] = {
-    "identity": (Identity, FLAT),
+    "identity": (IdentityMap, FLAT),
     "gradient": (Gradient, FLAT),
     "gradient of colours": (Gradient, (2, 3, 5, 8)),
     "gradient, slice by slice": (Gradient, DEEP),

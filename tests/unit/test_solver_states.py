@@ -35,8 +35,8 @@ from imagereg.solvers.stopping import (
     Discrepancy,
     DualityGap,
     RelativeChange,
-    Rule,
     Seconds,
+    StoppingRule,
     named,
 )
 
@@ -233,7 +233,7 @@ def test_bad_settings_are_refused() -> None:
             bad()
 
 
-class After(Rule):
+class After(StoppingRule):
     """Stops at an iteration."""
 
     def __init__(self, n: int) -> None:
@@ -244,7 +244,7 @@ class After(Rule):
 
 
 def test_stopping_rules_combine() -> None:
-    def ends(stop: Rule) -> tuple[int, str]:
+    def ends(stop: StoppingRule) -> tuple[int, str]:
         state = final(iterate(CGLS(), problem(Quadratic(0.1)), total=40, stop=stop))
         return state.iteration, state.finished
 
@@ -380,13 +380,13 @@ def test_the_ramp_saves_steps_on_a_scan_and_leaves_the_minimum_alone() -> None:
 def test_conjugate_gradients_stay_at_the_minimum_that_they_start_from(dtype: torch.dtype) -> None:
     """With the usual step quotient, spoilt directions grew without end: ADMM left its own limit in bursts."""
     from imagereg.physics import blur, gaussian_kernel
-    from imagereg.priors.base import Identity
+    from imagereg.priors.base import IdentityMap
     from imagereg.solvers.linear import advance, begin, data_block, penalty_block, solve
 
     physics = blur(gaussian_kernel(1.0), dtype=dtype)
     truth = torch.rand(2, 1, 40, 40, dtype=dtype, generator=torch.Generator().manual_seed(0))
     problem = Problem(LeastSquares(physics.A(truth)), physics)
-    blocks = [data_block(problem), penalty_block(Identity(), 1.5, 0.9 * truth)]
+    blocks = [data_block(problem), penalty_block(IdentityMap(), 1.5, 0.9 * truth)]
     best = solve(blocks, torch.zeros_like(truth), iterations=200, tolerance=0.0)["image"]
     memory = begin(blocks, best)
     for _ in range(300):

@@ -78,7 +78,7 @@ class Mat(Reader):
     def read(self, path: Path, hints: Mapping[str, Any]) -> Measurement:
         """The scan in the struct that `entry` names (the fullest where not given), or the array `dataset`."""
         source = Source(path, self.name)
-        variables = load(path)
+        variables = load_mat(path)
         structs = {name: v for name, v in variables.items() if isinstance(v, dict) and _adapter(v)}
         dataset, entry = hints.get("dataset"), hints.get("entry")
         if entry is not None and entry not in structs:
@@ -102,7 +102,7 @@ class Mat(Reader):
         return image(found, hints)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_mat(path: Path) -> dict[str, Any]:
     """The variables of a file: arrays, texts, and structs as dictionaries; large arrays of 7.3 stay lazy.
 
     Raises

@@ -100,11 +100,11 @@ def pre_estimate(psi: Any, measurement: Measurement) -> Generator[State, None, t
     found = _fitted(image, measurement)
     from imagereg.solvers.state import State
 
-    yield State(found, 0, phase=f"{PHASE}, {what}", notes=told(psi))
+    yield State(found, 0, phase=f"{PHASE}, {what}", notes=notes_on(psi))
     return found
 
 
-def told(psi: Any) -> tuple[str, ...]:
+def notes_on(psi: Any) -> tuple[str, ...]:
     """What must be said beside the result: that it used the truth, where it did."""
     if isinstance(psi, str) and psi == TRUTH:
         return ("The pre-estimate is the truth itself: this is a bound for studies, not a reconstruction.",)

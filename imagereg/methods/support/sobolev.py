@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imagereg.priors.base import Prior
     from imagereg.solvers.problem import Problem
     from imagereg.solvers.state import State
-    from imagereg.solvers.stopping import Rule
+    from imagereg.solvers.stopping import StoppingRule
 
 
 class SobolevMethod(Method):
@@ -153,7 +153,7 @@ class SobolevMethod(Method):
         from imagereg.solvers.base import iterate
         from imagereg.solvers.gradient_descent import GradientDescent, SobolevDiscrepancy
 
-        stop: Rule | None = None
+        stop: StoppingRule | None = None
         if measurement.noise is not None:
             size = measurement.data.numel() ** 0.5
             stop = SobolevDiscrepancy(measurement.noise.norm(measurement.data) / size)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagereg.solvers.base import Solver
     from imagereg.solvers.problem import Problem
     from imagereg.solvers.state import State
-    from imagereg.solvers.stopping import Rule
+    from imagereg.solvers.stopping import StoppingRule
 
 
 class Variational(Method):
@@ -97,7 +97,7 @@ class Variational(Method):
         """What solves the problem."""
         raise TypeError(f"{type(self).__name__} has no solver.")
 
-    def rule(self, solver: Solver) -> Rule:
+    def rule(self, solver: Solver) -> StoppingRule:
         """When to stop: by the duality gap where the solver has one, else by the change of the image."""
         from imagereg.solvers.stopping import DualityGap, RelativeChange
 

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_imagereg.jobs import Job
+from napari_imagereg.jobs import ThreadJob
 from napari_imagereg.panels.base import clear_layout, note
 from napari_imagereg.session import Session
 
@@ -25,7 +25,7 @@ class Findings(QWidget):
         self._list = QVBoxLayout(self)
         self._list.setContentsMargins(0, 0, 0, 0)
         self._list.setSpacing(2)
-        self.checker = Job(self)
+        self.checker = ThreadJob(self)
         self.checker.finished.connect(self._take)
         self.checker.failed.connect(lambda sentence, _: self._take([]))
 
