@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from imagereg.errors import UsageError
 from imagereg.measurement import Measurement
@@ -18,7 +18,8 @@ from napari_imagereg.layers import image_keywords, look_at, replace_layer, show_
 from napari_imagereg.previewing import prepare_slice, single
 
 if TYPE_CHECKING:
-    from napari_imagereg.dock import Workbench
+    from napari_imagereg.desk import Desk
+    from napari_imagereg.explorer import Explorer
 
 SHOWN = 4.0
 """Grey range of a residual map in standard deviations of the noise."""
@@ -72,11 +73,14 @@ def halves_looks(recipe: Recipe, whole: Measurement, row: int, stop: threading.E
 
 
 class Examiner(QObject):
-    """Asks the chosen run in the explorer's thread and shows the answers as layers and in the panel."""
+    """Asks the chosen run in the explorer's thread; answers are layers and signals."""
 
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__(bench)
-        self._bench, self._explorer = bench, bench.explorer
+    fit_found = Signal(str, object)
+    halves_found = Signal(str, object)
+
+    def __init__(self, desk: Desk, explorer: Explorer, selected: Callable[[], Run | None]) -> None:
+        super().__init__(explorer)
+        self._desk, self._explorer, self._selected = desk, explorer, selected
 
     def _chosen(self) -> tuple[Run, Any, Recipe, Measurement]:
         """The chosen run with its layer, its recipe, and the data as they were read.
@@ -86,26 +90,26 @@ class Examiner(QObject):
         UsageError
             When one of them is not there any more.
         """
-        bench = self._bench
-        run, whole = bench.runs.selected(), bench.session.whole
+        desk = self._desk
+        run, whole = self._selected(), desk.session.whole
         if run is None or whole is None:
             raise UsageError("preview something first.")
-        if run.layer not in bench.viewer.layers:
+        if run.layer not in desk.viewer.layers:
             raise UsageError("the layer of this run is gone; run it again.")
         recipe = Recipe.parse(run.recipe)
         source = recipe.input.path
-        if source != Path(bench.session.path or bench.session.layer_name):
+        if source != Path(desk.session.path or desk.session.layer_name):
             raise UsageError(f"this run is of {source.name}, which is not open now.")
-        return run, bench.viewer.layers[run.layer], recipe, whole
+        return run, desk.viewer.layers[run.layer], recipe, whole
 
     def show_residual(self) -> None:
         """Project the image of the chosen run and show what it leaves unexplained."""
         try:
             run, layer, recipe, whole = self._chosen()
         except UsageError as error:
-            self._bench.fail(str(error))
+            self._desk.fail(str(error))
             return
-        row, title = self._bench.session.row, run.title
+        row, title = self._desk.session.row, run.title
         # One projection: not worth a way to another device.
         recipe = recipe.with_values({"execution.device": "cpu"})
 
@@ -117,52 +121,52 @@ class Examiner(QObject):
 
         def show(found: Any) -> None:
             part, fit = found
-            self._bench.trust.show_fit(title, fit)
+            self.fit_found.emit(title, fit)
             self._show_map(part, single(fit.map), f"residual #{run.number}")
 
         self._explorer.run_once("projecting the image", work, show)
 
     def _show_map(self, part: Measurement, residual: Any, name: str) -> None:
-        bench = self._bench
+        desk = self._desk
         where: dict[str, Any] = {}
-        file_row = bench.session.row_of_file()
+        file_row = desk.session.row_of_file()
         if part.geometry is not None:
-            for other in bench.viewer.layers:
+            for other in desk.viewer.layers:
                 other.visible = False
             if residual.ndim == 3 and not part.coupled:
                 where["translate"] = (0.0, file_row * part.geometry.row_edge, 0.0)
         layer = replace_layer(
-            bench.viewer,
+            desk.viewer,
             part,
             name,
             residual,
-            source=bench.data.source(),
+            source=desk.source(),
             **where,
             colormap="PiYG",
             contrast_limits=(-SHOWN, SHOWN),
         )
-        show_sinogram(bench.viewer, part, file_row)
-        look_at(bench.viewer, layer)
+        show_sinogram(desk.viewer, part, file_row)
+        look_at(desk.viewer, layer)
 
     def compare_halves(self) -> None:
         """Run the method of the chosen run on two halves of its data and show down to where they agree."""
         try:
             run, _, recipe, whole = self._chosen()
         except UsageError as error:
-            self._bench.fail(str(error))
+            self._desk.fail(str(error))
             return
-        row, title, footer = self._bench.session.row, run.title, self._bench.footer
+        row, title, desk = self._desk.session.row, run.title, self._desk
 
         def look(news: Any) -> None:
             state = news[1]
             if hasattr(state, "phase"):
                 of = f"/{state.total}" if state.total else ""
-                footer.show_progress(state.progress, f"{state.phase}: iteration {state.iteration}{of}")
+                desk.progress(state.progress, f"{state.phase}: iteration {state.iteration}{of}")
 
         def show(news: Any) -> None:
             if news is not None and hasattr(news[1], "curve"):
                 part, found = news
-                self._bench.trust.show_halves(title, found)
+                self.halves_found.emit(title, found)
                 self._add_halves(part, found, recipe, title)
 
         self._explorer.follow("reconstructing two halves of the data", look, show)
@@ -170,7 +174,7 @@ class Examiner(QObject):
 
     def _add_halves(self, part: Measurement, found: Any, recipe: Recipe, title: str) -> None:
         """Both images as hidden layers, to flick between."""
-        viewer, source = self._bench.viewer, self._bench.data.source()
+        viewer, source = self._desk.viewer, self._desk.source()
         for word, image in (("first half", found.first), ("second half", found.second)):
             name = f"{title} {word}"
             if name in viewer.layers:

@@ -61,11 +61,13 @@ class Workbench(QWidget):
         self.runs = RunsPanel(self.session, napari_viewer)
         self.trust = TrustPanel(self.session)
         self.footer = Footer()
-        self.explorer = Explorer(self)
-        self.prober = Prober(self)
-        self.examiner = Examiner(self)
+        self.explorer = Explorer(
+            self, self, by_region=self.preview.by_region, complaint=self.method.form.error
+        )
+        self.prober = Prober(self, self.explorer)
+        self.examiner = Examiner(self, self.explorer, self.runs.selected)
         self.estimator = Estimator(self, self.explorer)
-        self.outputs = Outputs(self)
+        self.outputs = Outputs(self, self)
         self.runner = Runner(self.session, napari_viewer, self.footer, self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(2, 2, 2, 2)
@@ -120,6 +122,18 @@ class Workbench(QWidget):
         ):
             self.preview.listen(signal, self.estimator.edited)
         self.method.edited.connect(self.estimator.edited)
+        self.prober.centre_found.connect(self.physics.show_estimate)
+        self.prober.noise_found.connect(self.physics.image.show_noise)
+        self.prober.axis_swept.connect(self.physics.show_sweep)
+        self.prober.suggested.connect(self.method.show_suggestion)
+        self.prober.parameter_swept.connect(self.method.show_sweep)
+        self.examiner.fit_found.connect(self.trust.show_fit)
+        self.examiner.halves_found.connect(self.trust.show_halves)
+        self.estimator.takes.connect(self.preview.show_takes)
+        explorer.preview_began.connect(self.preview.begin)
+        explorer.looked.connect(self.preview.show_look)
+        explorer.legend_changed.connect(self.preview.show_legend)
+        explorer.busy.connect(lambda can_keep: footer.set_busy(True, can_keep=can_keep))
         explorer.began.connect(self.estimator.give_way)
         explorer.previewed.connect(self.estimator.learn)
         self.preview.wanted.connect(explorer.start_preview)
@@ -184,6 +198,14 @@ class Workbench(QWidget):
         """Open a sample with what suits it and reconstruct it."""
         self.data.open_sample(make)
         self.explorer.start_preview()
+
+    def source(self) -> Any:
+        """The layer of the open data; None where there is none."""
+        return self.data.source()
+
+    def progress(self, fraction: float | None, text: str) -> None:
+        """Say in the footer how far the work is."""
+        self.footer.show_progress(fraction, text)
 
     def fail(self, sentence: str, resources: bool = False) -> None:
         """Show what went wrong, where the user looks; with ways out where memory did not suffice."""

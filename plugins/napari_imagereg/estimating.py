@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from imagereg.errors import ImageregError
 from imagereg.measurement import Measurement
@@ -16,7 +15,7 @@ from napari_imagereg.jobs import ThreadJob
 
 if TYPE_CHECKING:
     from imagereg.running.plan import Plan
-    from napari_imagereg.dock import Workbench
+    from napari_imagereg.desk import Desk
     from napari_imagereg.explorer import Explorer
 
 WAIT = 500
@@ -53,17 +52,18 @@ def ground_of(recipe: Recipe, measurement: Measurement, row: int, *, limit: int,
 class Estimator(QObject):
     """Keeps the estimate beside the preview button true; it waits for pauses and gives way to the work."""
 
-    def __init__(self, bench: Workbench, explorer: Explorer) -> None:
-        super().__init__(bench)
-        self._session, self._settings = bench.session, bench.settings
-        self._show: Callable[[str, str, bool], None] = bench.preview.show_takes
+    takes = Signal(str, str, bool)
+
+    def __init__(self, desk: Desk, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self._session, self._settings = desk.session, desk.settings
         self._work = explorer.job
         self._key: Any = None
         self._ground: Ground | None = None
         self._known: dict[tuple[str, str], tuple[float, int]] = {}
         self.job = ThreadJob(self)
         self.job.finished.connect(self._take)
-        self.job.failed.connect(lambda sentence, _: self._show("", "", False))
+        self.job.failed.connect(lambda sentence, _: self.takes.emit("", "", False))
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(WAIT)
@@ -91,7 +91,7 @@ class Estimator(QObject):
     def _refresh(self) -> None:
         session = self._session
         if session.measurement is None:
-            self._show("", "", False)
+            self.takes.emit("", "", False)
             return
         if self._work.running:
             self._pause.start()
@@ -99,7 +99,7 @@ class Estimator(QObject):
         try:
             recipe = session.recipe()
         except ImageregError:
-            self._show("", "", False)
+            self.takes.emit("", "", False)
             return
         key = _key(recipe, session.measurement)
         if key == self._key and self._ground is not None:
@@ -128,7 +128,7 @@ class Estimator(QObject):
             plan = replace(plan, seconds=seconds_from_run(method, *known))
         elif ground.pass_seconds is not None:
             plan = replace(plan, seconds=seconds_of(method, ground.pass_seconds, asked=recipe.uncertainty))
-        self._show(plan.brief, self._tip(plan, measured=known is not None), plan.memory > plan.available)
+        self.takes.emit(plan.brief, self._tip(plan, measured=known is not None), plan.memory > plan.available)
 
     @staticmethod
     def _tip(plan: Plan, *, measured: bool) -> str:

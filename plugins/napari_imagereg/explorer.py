@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,25 +23,36 @@ from napari_imagereg.region import LAYER, Region, region_of
 from napari_imagereg.uncertainty import legend_of
 
 if TYPE_CHECKING:
-    from napari_imagereg.dock import Workbench
+    from napari_imagereg.desk import Desk
 
 LIVE = "preview"
 
 
 class Explorer(QObject):
-    """Starts the work on one slice in a thread and puts what it gives into layers and panels.
+    """Starts the work on one slice in a thread, puts what it gives into layers and tells it by signals.
 
     One thing at a time: what is started replaces what runs.
     """
 
     began = Signal()
+    preview_began = Signal()
+    looked = Signal(object)
+    legend_changed = Signal(str)
+    busy = Signal(bool)
     previewed = Signal(str, float, int)
 
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__(bench)
-        self.viewer, self.session, self.settings = bench.viewer, bench.session, bench.settings
-        self.data, self.physics, self.method = bench.data, bench.physics, bench.method
-        self.preview, self.footer, self.fail = bench.preview, bench.footer, bench.fail
+    def __init__(
+        self,
+        desk: Desk,
+        parent: QObject,
+        *,
+        by_region: Callable[[], bool],
+        complaint: Callable[[], str],
+    ) -> None:
+        """`by_region` tells whether a region is to be previewed, `complaint` what is wrong in the form."""
+        super().__init__(parent)
+        self._desk, self._by_region, self._complaint = desk, by_region, complaint
+        self.viewer, self.session, self.settings = desk.viewer, desk.session, desk.settings
         self.job = ThreadJob(self)
         self.job.failed.connect(self._fail_job)
         self._live: Any = None
@@ -57,7 +69,7 @@ class Explorer(QObject):
 
     def _fail_job(self, sentence: str, resources: bool) -> None:
         self._drop_live()
-        self.fail(sentence, resources)
+        self._desk.fail(sentence, resources)
 
     # ------------------------------------------------------------------ preview
     def start_preview(self) -> None:
@@ -70,9 +82,9 @@ class Explorer(QObject):
         self.job.cancel()
         self._drop_live()
         self._take_over(self._show_look, self._finish_preview)
-        self.preview.begin()
-        self.footer.set_busy(True)
-        self.footer.show_progress(0.0, f"{recipe.method.name}\N{HORIZONTAL ELLIPSIS}")
+        self.preview_began.emit()
+        self.busy.emit(True)
+        self._desk.progress(0.0, f"{recipe.method.name}\N{HORIZONTAL ELLIPSIS}")
         row, limits = self.session.row, self.limits()
         part: dict[str, Any] = {"region": self._region(), "file_row": self.session.row_of_file()}
         self.job.start(lambda keep: preview_looks(recipe, measurement, row, keep, **part, **limits))
@@ -82,7 +94,7 @@ class Explorer(QObject):
         if LAYER in self.viewer.layers:
             self.viewer.layers[LAYER].visible = wanted
             return
-        source = self.data.source()
+        source = self._desk.source()
         if not wanted or source is None:
             return
         newest = self.session.runs[-1].layer if self.session.runs else ""
@@ -100,8 +112,8 @@ class Explorer(QObject):
         )
 
     def _region(self) -> Region | None:
-        source, measurement = self.data.source(), self.session.measurement
-        if not self.preview.by_region() or LAYER not in self.viewer.layers or measurement is None:
+        source, measurement = self._desk.source(), self.session.measurement
+        if not self._by_region() or LAYER not in self.viewer.layers or measurement is None:
             return None
         layer = self.viewer.layers[LAYER]
         scan = measurement.geometry is not None
@@ -111,18 +123,18 @@ class Explorer(QObject):
 
     def question(self) -> tuple[Recipe, Any] | None:
         """The recipe that the panels say and the data, or None where something is missing or wrong."""
-        self.footer.show_error("")
+        self._desk.fail("")
         measurement = self.session.measurement
         if measurement is None:
-            self.fail("open some data first.")
+            self._desk.fail("open some data first.")
             return None
-        if self.method.form.error():
-            self.fail(self.method.form.error())
+        if self._complaint():
+            self._desk.fail(self._complaint())
             return None
         try:
             return self.session.recipe(), measurement
         except ImageregError as error:
-            self.fail(str(error))
+            self._desk.fail(str(error))
             return None
 
     def limits(self) -> dict[str, Any]:
@@ -138,13 +150,13 @@ class Explorer(QObject):
             signal.connect(slot)
 
     def _show_look(self, look: PreviewLook) -> None:
-        self.preview.show_look(look)
+        self.looked.emit(look)
         of = f"/{look.total}" if look.total else ""
         fraction, text = look.progress, f"iteration {look.iteration}{of}"
         if fraction and look.seconds > 1 and fraction < 1:
             remaining = look.seconds * (1 / fraction - 1)
             text += f", {int(remaining // 60)}:{int(remaining % 60):02d} to go"
-        self.footer.show_progress(fraction, text)
+        self._desk.progress(fraction, text)
         if look.finished:
             return
         if self._live is None:
@@ -159,7 +171,7 @@ class Explorer(QObject):
         keywords = image_keywords(
             look.image,
             look.measurement,
-            self.data.source(),
+            self._desk.source(),
             name=name,
             provenance=account or None,
             part=look.spans,
@@ -198,7 +210,7 @@ class Explorer(QObject):
         if self._region() is None:
             self.previewed.emit(run.method, look.seconds, look.iteration)
         follow_name(self.session, run.number, layer)
-        self.preview.show_look(look)
+        self.looked.emit(look)
         self._add_offers(look, name)
 
     def _add_offers(self, look: PreviewLook, name: str) -> None:
@@ -209,14 +221,14 @@ class Explorer(QObject):
             keywords = image_keywords(
                 offer.image,
                 look.measurement,
-                self.data.source(),
+                self._desk.source(),
                 name=title,
                 provenance=account,
                 part=look.spans,
             )
             colours = {} if offer.name in ("mean", "lower", "upper") else {"colormap": "viridis"}
             self.viewer.add_image(offer.image, **{**keywords, **colours, "visible": False})
-        self.preview.show_legend(legend_of(look.offers))
+        self.legend_changed.emit(legend_of(look.offers))
 
     def _drop_live(self) -> None:
         live, self._live = self._live, None
@@ -229,7 +241,7 @@ class Explorer(QObject):
     # ------------------------------------------------------------------ other work
     def run_once(self, text: str, work: Any, done: Any) -> None:
         """Run one function in the job's thread and hand its value to `done`."""
-        self.footer.show_error("")
+        self._desk.fail("")
         self.follow(text, lambda _: None, done)
 
         def once(keep: Any) -> Any:
@@ -242,5 +254,5 @@ class Explorer(QObject):
         self.job.cancel()
         self._drop_live()
         self._take_over(look, done)
-        self.footer.set_busy(True, can_keep=False)
-        self.footer.show_progress(None, text)
+        self.busy.emit(False)
+        self._desk.progress(None, text)

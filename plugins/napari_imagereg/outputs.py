@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from imagereg.errors import ImageregError
 from imagereg.io.atomic import replacing
@@ -14,7 +14,7 @@ from imagereg.recipe import Recipe
 from napari_imagereg.history import Run
 
 if TYPE_CHECKING:
-    from napari_imagereg.dock import Workbench
+    from napari_imagereg.desk import Desk
 
 Form = Literal["CLI", "Python", "YAML"]
 
@@ -22,9 +22,9 @@ Form = Literal["CLI", "Python", "YAML"]
 class Outputs(QObject):
     """Puts recipes on the clipboard or into files, and runs back into the form."""
 
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__(bench)
-        self._bench, self._session = bench, bench.session
+    def __init__(self, desk: Desk, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._desk, self._session, self._parent = desk, desk.session, parent
 
     def _run(self, number: int) -> Run:
         return next(run for run in self._session.runs if run.number == number)
@@ -34,7 +34,7 @@ class Outputs(QObject):
         try:
             self._put(self._session.as_text(form), form, "what the panels say")
         except ImageregError as error:
-            self._bench.fail(str(error))
+            self._desk.fail(str(error))
 
     def copy_run(self, number: int, form: Form) -> None:
         """Put what makes exactly the image of a run on the clipboard."""
@@ -43,12 +43,12 @@ class Outputs(QObject):
 
     def _put(self, text: str, form: str, what: str) -> None:
         QApplication.clipboard().setText(text)
-        self._bench.footer.show_progress(None, f"{form} of {what} is on the clipboard")
+        self._desk.progress(None, f"{form} of {what} is on the clipboard")
 
     def save_recipe(self) -> None:
         """Write the recipe where the user says."""
         name, _ = QFileDialog.getSaveFileName(
-            self._bench, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)"
+            self._parent, "Save the recipe", "recipe.yaml", "Recipes (*.yaml)"
         )
         if not name:
             return
@@ -57,7 +57,7 @@ class Outputs(QObject):
             with replacing(Path(name), overwrite=True) as partial:
                 partial.write_text(text, encoding="utf-8")
         except ImageregError as error:
-            self._bench.fail(str(error))
+            self._desk.fail(str(error))
 
     def reopen(self, number: int) -> None:
         """Put a run's parameters back into the panels."""
@@ -69,11 +69,11 @@ class Outputs(QObject):
 
     def export(self, number: int) -> None:
         """Write a run's image with its recipe inside."""
-        run, viewer = self._run(number), self._bench.viewer
+        run, viewer = self._run(number), self._desk.viewer
         if run.layer not in viewer.layers:
-            self._bench.fail("the layer of this run is gone; run it again.")
+            self._desk.fail("the layer of this run is gone; run it again.")
             return
-        name, _ = QFileDialog.getSaveFileName(self._bench, "Export", f"{run.method}-{run.number}.ome.tif")
+        name, _ = QFileDialog.getSaveFileName(self._parent, "Export", f"{run.method}-{run.number}.ome.tif")
         if name:
             from napari_imagereg.writers import write_layer
 
@@ -81,4 +81,4 @@ class Outputs(QObject):
             try:
                 write_layer(name, layer.data, layer.as_layer_data_tuple()[1])
             except ImageregError as error:
-                self._bench.fail(str(error))
+                self._desk.fail(str(error))

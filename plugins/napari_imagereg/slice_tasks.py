@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_imagereg.layers import contrast, replace_layer, show_sinogram
 from napari_imagereg.previewing import before_and_after, noise_of, without_centre
@@ -12,27 +12,34 @@ from napari_imagereg.suggest import Suggestion, suggestions
 from napari_imagereg.sweeping import Sweep, sweep_looks
 
 if TYPE_CHECKING:
-    from napari_imagereg.dock import Workbench
+    from napari_imagereg.desk import Desk
+    from napari_imagereg.explorer import Explorer
 
 
 class Prober(QObject):
-    """Starts such work in the explorer's thread and hands what it gives to the panels."""
+    """Starts such work in the explorer's thread and tells what it gives by signals."""
 
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__(bench)
-        self._bench, self._explorer = bench, bench.explorer
+    centre_found = Signal(object)
+    noise_found = Signal(float)
+    axis_swept = Signal(object, object)
+    suggested = Signal(object)
+    parameter_swept = Signal(object)
+
+    def __init__(self, desk: Desk, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self._desk, self._explorer = desk, explorer
 
     def find_centre(self) -> None:
         """Find the centre of rotation from the data."""
         from imagereg.preprocessing import find_centre
 
-        measurement, steps = self._bench.session.measurement, without_centre(self._bench.session.steps)
+        measurement, steps = self._desk.session.measurement, without_centre(self._desk.session.steps)
         if measurement is None:
             return
         self._explorer.run_once(
             "finding the centre of rotation",
             lambda: find_centre(measurement, steps=steps),
-            self._bench.physics.show_estimate,
+            self.centre_found.emit,
         )
 
     def estimate_noise(self) -> None:
@@ -41,39 +48,39 @@ class Prober(QObject):
         if found is None:
             return
         recipe, measurement = found
-        row, limits = self._bench.session.row, self._explorer.limits()
+        row, limits = self._desk.session.row, self._explorer.limits()
         self._explorer.run_once(
             "estimating the noise",
             lambda: noise_of(recipe, measurement, row, **limits),
-            self._bench.physics.image.show_noise,
+            self.noise_found.emit,
         )
 
     def sweep(self, columns: list[float]) -> None:
         """Reconstruct with the axis on several columns."""
         from imagereg.preprocessing import centre_sweep
 
-        measurement, steps = self._bench.session.measurement, without_centre(self._bench.session.steps)
+        measurement, steps = self._desk.session.measurement, without_centre(self._desk.session.steps)
         if measurement is None:
             return
-        row = self._bench.session.row if measurement.rows > 1 else None
+        row = self._desk.session.row if measurement.rows > 1 else None
         self._explorer.run_once(
             "reconstructing the sweep",
             lambda: centre_sweep(measurement, columns, row=row, steps=steps),
-            lambda pictures: self._bench.physics.show_sweep(columns, pictures),
+            lambda pictures: self.axis_swept.emit(columns, pictures),
         )
 
     def look_at_step(self, name: str) -> None:
         """Show the data before and after one step, and their difference."""
-        measurement = self._bench.session.measurement
+        measurement = self._desk.session.measurement
         if measurement is None:
             return
-        names = [next(iter(step)) for step in self._bench.session.steps]
+        names = [next(iter(step)) for step in self._desk.session.steps]
         if name not in names:
-            self._bench.fail(f"tick the step {name!r} first.")
+            self._desk.fail(f"tick the step {name!r} first.")
             return
-        place, steps, row = names.index(name), list(self._bench.session.steps), self._bench.session.row
-        file_row = self._bench.session.row_of_file()
-        source = self._bench.data.source()
+        place, steps, row = names.index(name), list(self._desk.session.steps), self._desk.session.row
+        file_row = self._desk.session.row_of_file()
+        source = self._desk.source()
 
         def work() -> Any:
             return before_and_after(measurement, steps, place, row)
@@ -87,13 +94,13 @@ class Prober(QObject):
                     source.visible = False
             for label, part in (("before", before), ("after", after)):
                 placed = where if part.data.ndim == 3 else {}
-                replace_layer(self._bench.viewer, part, f"{name} {label}", part.data, source=source, **placed)
+                replace_layer(self._desk.viewer, part, f"{name} {label}", part.data, source=source, **placed)
             # Counts and line integrals have no difference.
             if before.data.shape == after.data.shape and before.quantity == after.quantity:
                 change = after.data - before.data
                 span = max(map(abs, contrast(change)))
                 replace_layer(
-                    self._bench.viewer,
+                    self._desk.viewer,
                     after,
                     f"{name} difference",
                     change,
@@ -103,7 +110,7 @@ class Prober(QObject):
                     visible=False,
                     **(where if after.data.ndim == 3 else {}),
                 )
-            show_sinogram(self._bench.viewer, measurement, file_row)
+            show_sinogram(self._desk.viewer, measurement, file_row)
 
         self._explorer.run_once(f"running {name}", work, show)
 
@@ -113,15 +120,15 @@ class Prober(QObject):
         if found is None:
             return
         recipe, measurement = found
-        row, limits = self._bench.session.row, self._explorer.limits()
+        row, limits = self._desk.session.row, self._explorer.limits()
 
         def look(trial: Suggestion) -> None:
-            self._bench.method.show_suggestion(trial)
-            self._bench.footer.show_progress(None, f"{len(trial.tried)} trials of {trial.name}")
+            self.suggested.emit(trial)
+            self._desk.progress(None, f"{len(trial.tried)} trials of {trial.name}")
 
         def show(chosen: Suggestion | None) -> None:
             if chosen is not None:
-                self._bench.method.show_suggestion(chosen)
+                self.suggested.emit(chosen)
 
         self._explorer.follow("choosing from the data", look, show)
         self._explorer.job.start(lambda keep: suggestions(recipe, measurement, row, keep, by=by, **limits))
@@ -132,11 +139,11 @@ class Prober(QObject):
         if found is None:
             return
         recipe, measurement = found
-        row, limits = self._bench.session.row, self._explorer.limits()
+        row, limits = self._desk.session.row, self._explorer.limits()
 
         def look(sweep: Sweep) -> None:
-            self._bench.method.show_sweep(sweep)
-            self._bench.footer.show_progress(None, f"{len(sweep.values)} pictures of {sweep.name}")
+            self.parameter_swept.emit(sweep)
+            self._desk.progress(None, f"{len(sweep.values)} pictures of {sweep.name}")
 
         # Each look holds all pictures so far, the last one too.
         self._explorer.follow("reconstructing the sweep", look, lambda _: None)
