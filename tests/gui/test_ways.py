@@ -444,3 +444,22 @@ def test_a_recipe_runs_on_a_folder(viewer: Any, workbench: Any, qtbot: Any, scan
     assert {folder.name for folder in results.iterdir() if folder.is_dir()} == {"scan", "second"}
     first, second = (np.asarray(viewer.layers[run.layer].data) for run in workbench.session.runs)
     assert np.array_equal(first, second)
+
+
+def test_a_check_that_fails_is_not_called_checked(
+    workbench: Any, qtbot: Any, scan_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qtpy.QtWidgets import QLabel
+
+    import imagereg.preprocessing
+
+    def broken(measurement: Any) -> Any:
+        raise RuntimeError("the check itself broke")
+
+    monkeypatch.setattr(imagereg.preprocessing, "health", broken)
+    told: list[str] = []
+    workbench.data.findings.told.connect(told.append)
+    workbench.data.open_path(scan_file)
+    qtbot.waitUntil(lambda: bool(told) and "not checked" in told[-1], timeout=60_000)
+    words = [label.text() for label in workbench.data.findings.findChildren(QLabel)]
+    assert any("could not be checked" in text and "the check itself broke" in text for text in words)

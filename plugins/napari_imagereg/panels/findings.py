@@ -22,17 +22,18 @@ class Findings(QWidget):
         self._session = session
         self._found: list[Any] | None = None
         self._ignored: set[str] = set()
+        self._failed = ""
         self._list = QVBoxLayout(self)
         self._list.setContentsMargins(0, 0, 0, 0)
         self._list.setSpacing(2)
         self.checker = ThreadJob(self)
         self.checker.finished.connect(self._take)
-        self.checker.failed.connect(lambda sentence, _: self._take([]))
+        self.checker.failed.connect(lambda sentence, _: self._refuse(sentence))
 
     def check(self) -> None:
         """Look for what is wrong, in a thread; the findings come later."""
         measurement = self._session.measurement
-        self._found, self._ignored = None, set()
+        self._found, self._ignored, self._failed = None, set(), ""
         self.checker.cancel()
         self.refresh()
         if measurement is None:
@@ -49,6 +50,12 @@ class Findings(QWidget):
         """List what is left: not ignored, and not mended by a step that is chosen."""
         clear_layout(self._list)
         if self._session.measurement is None:
+            return
+        if self._failed:
+            self._list.addWidget(
+                note(f"\N{WARNING SIGN} The data could not be checked: {self._failed}", kind="finding")
+            )
+            self.told.emit("\N{WARNING SIGN} not checked")
             return
         if self._found is None:
             self.told.emit("checking\N{HORIZONTAL ELLIPSIS}")
@@ -69,6 +76,10 @@ class Findings(QWidget):
         first = step in ("outliers", "crop")
         self._session.steps.insert(0 if first else len(self._session.steps), {step: {}})
         self._session.steps_changed.emit()
+
+    def _refuse(self, sentence: str) -> None:
+        self._failed = sentence
+        self.refresh()
 
     def _take(self, found: list[Any] | None) -> None:
         self._found = found or []
