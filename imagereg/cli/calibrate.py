@@ -170,7 +170,8 @@ def _held_out(recipe: Recipe, folds: int, used: int, output: Path, json: bool) -
             shown = now
             typer.echo(f"[{now:7.1f} s] {last.phase} iteration {last.iteration}")
     assert last is not None
-    found = last.memory["held_out"]
+    found = last.outcome.coverage
+    assert found is not None
     write_held_out(found, output)
     if json:
         typer.echo(encoder.dumps({"event": "done", **found.as_dict()}))

@@ -183,7 +183,7 @@ class Noise2Score(SelfSupervised):
         """The trained network, unless the one that it started from has the lower score loss on the data."""
         from imagereg.training.noise2score import OwnScores
 
-        trained = last.memory["network"]
+        trained = last.outcome.network
         loss = last.values["score_loss"]
         values = {"score_loss": loss}
         if start is None:

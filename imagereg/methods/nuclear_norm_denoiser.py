@@ -83,7 +83,7 @@ class NuclearNormDenoiser(SelfSupervised):
                 states, lambda net: denoise(net) + known.offset, data, every, (known.how,)
             ):
                 yield last
-        network = last.memory["network"]
+        network = last.outcome.network
         image = denoise(network)
         values = {"noise_level": known.level, "loss": last.values["held_loss"]}
         values |= self.risk(

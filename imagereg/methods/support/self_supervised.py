@@ -112,7 +112,7 @@ class SelfSupervised(Method):
         image = first
         for state in states:
             if state.iteration % every == 0 or state.finished:
-                image = denoise(state.memory["network"])
+                image = denoise(state.outcome.network)
             yield replace(state, image=image, phase=PHASE, finished="", notes=notes)
 
     def risk(
