@@ -43,11 +43,11 @@ class GraphLaplacian(Method):
     passes: ClassVar[float] = 2.0
 
     psi: Psi = parameter(
-        "tv", "pre-estimate: a method, {name: tv, strength: ...}, a file with an image, or 'truth' (studies)"
+        "tv", "Pre-estimate: a method, {name: tv, strength: ...}, a file with an image, or 'truth' (studies)"
     )
     rule: Literal["auto", "discrepancy", "gcv", "fixed"] = parameter(
         "auto",
-        "how alpha is found at every step: by the discrepancy principle, GCV, or fixed at `strength`; auto: "
+        "How alpha is found at every step: by the discrepancy principle, GCV, or fixed at `strength`; auto: "
         "discrepancy where the noise is known, else GCV",
     )
     strength: float = parameter(
@@ -63,35 +63,35 @@ class GraphLaplacian(Method):
         "Data term; auto: weighted where the data carry weights or the noise implies them",
         level="advanced",
     )
-    form: Literal["quadratic", "l1"] = parameter("quadratic", "penalty on L x", level="advanced")
-    radius: int = parameter(4, "radius of the windows; 4 joins 9 x 9 pixels", ge=1, le=20, unit="pixel")
+    form: Literal["quadratic", "l1"] = parameter("quadratic", "Penalty on L x", level="advanced")
+    radius: int = parameter(4, "Radius of the windows; 4 joins 9 x 9 pixels", ge=1, le=20, unit="pixel")
     scale: float = parameter(
         1e-3,
-        "squared difference of grey values at which pixels stop being alike, over the squared range",
+        "Squared difference of grey values at which pixels stop being alike, over the squared range",
         gt=0,
         level="advanced",
         log=True,
     )
     smoothing: float = parameter(
         0.001,
-        "eps of the l1 form, over max degree times range",
+        "Eps of the l1 form, over max degree times range",
         gt=0,
         level="advanced",
         log=True,
     )
     psi_passes: int = parameter(
-        1, "times that it is done, each on the graph of the result before", ge=1, le=20, level="advanced"
+        1, "Times that it is done, each on the graph of the result before", ge=1, le=20, level="advanced"
     )
     safety: float = parameter(
         0.995,
-        "factor on the noise norm in the discrepancy principle; below 1, since an image takes up a part of "
+        "Factor on the noise norm in the discrepancy principle; below 1, since an image takes up a part of "
         "the noise, which is missing in what it leaves",
         gt=0,
         level="advanced",
     )
     iterations: int = parameter(300, "MM-GKS steps at most in each pass", ge=1)
-    restart: int = parameter(30, "dimension at which the Krylov space starts again", ge=3, level="advanced")
-    tolerance: float = parameter(1e-4, "relative change at which it stops", ge=0, level="advanced")
+    restart: int = parameter(30, "Dimension at which the Krylov space starts again", ge=3, level="advanced")
+    tolerance: float = parameter(1e-4, "Relative change at which it stops", ge=0, level="advanced")
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """States of the pre-estimate (by phase), then one state a step; values hold the current `alpha`."""

@@ -37,26 +37,26 @@ class WaveformInversion(Method):
     passes: ClassVar[float] = 3.0
 
     s: float = parameter(
-        0.0, "order of the misfit: below 0 weighs low frequencies, above 0 high ones", ge=-3, le=3
+        0.0, "Order of the misfit: below 0 weighs low frequencies, above 0 high ones", ge=-3, le=3
     )
     corner: float = parameter(
-        5.0, "frequency at which the weights bend", gt=0, unit="Hz", level="advanced", log=True
+        5.0, "Corner frequency of the weights", gt=0, unit="Hz", level="advanced", log=True
     )
-    iterations: int = parameter(60, "iterations at most", ge=1)
+    iterations: int = parameter(60, "Iterations at most", ge=1)
     start: Literal["auto", "reference", "depth"] = parameter(
         "auto",
-        "velocities to start from: the physics' reference, or a linear rise with depth (auto: what there is)",
+        "Velocities to start from: the physics' reference, or a linear rise with depth (auto: what there is)",
     )
-    surface: float = parameter(1500.0, "velocity at the surface, for a start by depth", gt=0, unit="m/s")
-    bottom: float = parameter(4000.0, "velocity at the bottom, for a start by depth", gt=0, unit="m/s")
-    slowest: float = parameter(1000.0, "smallest velocity allowed", gt=0, unit="m/s", level="advanced")
+    surface: float = parameter(1500.0, "Velocity at the surface, for a start by depth", gt=0, unit="m/s")
+    bottom: float = parameter(4000.0, "Velocity at the bottom, for a start by depth", gt=0, unit="m/s")
+    slowest: float = parameter(1000.0, "Smallest velocity allowed", gt=0, unit="m/s", level="advanced")
     known_rows: int = parameter(
-        0, "rows from the top that are known and stay as they start (water, say)", ge=0, level="advanced"
+        0, "Rows from the top that are known and stay as they start (water, say)", ge=0, level="advanced"
     )
     first_change: float = parameter(
-        50.0, "largest change of a cell in the first step", gt=0, unit="m/s", level="advanced"
+        50.0, "Largest change of a cell in the first step", gt=0, unit="m/s", level="advanced"
     )
-    pairs: int = parameter(8, "pairs that L-BFGS keeps; 0 is steepest descent", ge=0, le=50, level="advanced")
+    pairs: int = parameter(8, "Pairs that L-BFGS keeps; 0 is steepest descent", ge=0, le=50, level="advanced")
 
     def iterate(self, measurement: Measurement) -> Iterator[State]:
         """One state an L-BFGS iteration; the image holds velocities in m/s."""
