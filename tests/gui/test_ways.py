@@ -463,3 +463,49 @@ def test_a_check_that_fails_is_not_called_checked(
     qtbot.waitUntil(lambda: bool(told) and "not checked" in told[-1], timeout=60_000)
     words = [label.text() for label in workbench.data.findings.findChildren(QLabel)]
     assert any("could not be checked" in text and "the check itself broke" in text for text in words)
+
+
+def test_a_kind_of_physics_of_another_package_has_a_form(
+    workbench: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+    from typing import ClassVar
+
+    from napari_imagereg.panels.image_physics import OWN
+    from napari_imagereg.session import TASKS
+
+    from imagereg import discovery
+    from imagereg.parameters import parameter
+    from imagereg.physics.registry import PhysicsKind, kinds
+
+    class Faded(PhysicsKind):
+        """y = x / 2."""
+
+        name: ClassVar[str] = "faded"
+        title: ClassVar[str] = "Faded"
+        summary: ClassVar[str] = "a picture that has faded"
+        task: ClassVar[str] = "freshen"
+
+        half_life: float = parameter(2.0, "time in which it loses a half", gt=0, unit="years")
+
+    point = SimpleNamespace(load=lambda: Faded, value="faded")
+    monkeypatch.setattr(
+        discovery, "entry_points", lambda group: [point] if group == "imagereg.physics" else []
+    )
+    kinds.cache_clear()
+    monkeypatch.setitem(TASKS, "freshen", "faded")
+    monkeypatch.setitem(OWN, "freshen", ("half_life",))
+    try:
+        path = tmp_path / "picture.npy"
+        np.save(path, np.random.default_rng(0).random((16, 16)).astype(np.float32))
+        workbench.data.open_path(path)
+        image = workbench.physics.image
+        image.set_task("freshen")
+        assert list(image.form) == ["half_life"] and not image.form.isHidden()
+        image.form.row("half_life").set_value(7.0)
+        assert workbench.session.physics == {"half_life": 7.0}
+        assert image.form.values() == {"half_life": 7.0}
+        image.set_task("deblur")
+        assert image.form.isHidden() and "half_life" not in workbench.session.physics
+    finally:
+        kinds.cache_clear()

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from imagereg.physics.registry import kinds
+from napari_imagereg.form import ParameterForm
 from napari_imagereg.panels.base import Panel
 from napari_imagereg.panels.noise import NoiseRow
 from napari_imagereg.session import TASKS, Session
@@ -35,6 +36,7 @@ class ImagePhysics(Panel):
         super().__init__("Image physics", parent)
         self._session = session
         self._filling = False
+        self._formed: tuple[str, dict[str, Any]] = ("", {})
         self._task = QComboBox()
         self._task.addItems([task for task in TASKS if task != "tomography"])
         self._task.setToolTip("What happened to the image: noise, blur, missing pixels, coarse pixels.")
@@ -71,6 +73,10 @@ class ImagePhysics(Panel):
                 layout.addWidget(self._kernel)
             self.layout_.addWidget(line)
             self._settings[task] = line
+        # Kinds of other packages, and new ones, have the form of their declaration.
+        self.form = ParameterForm()
+        self.form.changed.connect(self._edit_form)
+        self.layout_.addWidget(self.form)
         self.noise = NoiseRow()
         self.noise.edited.connect(lambda: self._edit(noise=self.noise.model()))
         self.layout_.addWidget(self.noise)
@@ -89,6 +95,7 @@ class ImagePhysics(Panel):
         self._kernel.setToolTip(f"{kernel}; move the number to leave it." if kernel else KERNEL)
         for own, line in self._settings.items():
             line.setVisible(own == task)
+        self._show_form(task, physics)
         self._filling = False
 
     def set_task(self, task: str) -> None:
@@ -102,6 +109,23 @@ class ImagePhysics(Panel):
         self._session.task = task
         self._session.physics = kept
         self._session.physics_changed.emit()
+
+    def _show_form(self, task: str, physics: dict[str, Any]) -> None:
+        """The form of a kind that has no controls here; what is typed stays while the kind is the same."""
+        shown = task not in self._settings and bool(OWN.get(task))
+        self.form.setVisible(shown)
+        if not shown:
+            return
+        kind = next(kind for kind in kinds().values() if kind.task == task)
+        given = {name: physics[name] for name in kind.model_fields if name in physics}
+        if self._formed != (task, given):
+            self._formed = (task, given)
+            self.form.show_model(kind, given)
+
+    def _edit_form(self) -> None:
+        values = self.form.values(changed_only=True)
+        self._formed = (self._session.task, values)
+        self._edit(**{name: values.get(name) for name in self.form})
 
     def _edit(self, **values: Any) -> None:
         """Change what the user touched and leave the rest as it is; None takes a value away."""
