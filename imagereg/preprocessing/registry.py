@@ -7,7 +7,6 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-import imagereg.preprocessing as room
 from imagereg.discovery import discover
 from imagereg.errors import UsageError, did_you_mean
 from imagereg.preprocessing.base import Step
@@ -24,6 +23,8 @@ def steps() -> MappingProxyType[str, type[Step]]:
     NameClash
         When two steps have the same name; the sentence says where both come from.
     """
+    import imagereg.preprocessing as room
+
     return MappingProxyType(dict(sorted(discover(room, Step, GROUP, "preprocessing steps").items())))
 
 
