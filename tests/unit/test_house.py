@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,31 @@ def test_every_public_name_resolves() -> None:
         assert getattr(imagereg, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = imagereg.nonsense
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """At the top of modules; what functions import, and what types alone need, comes later."""
+    names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in modules()}
+    files = {path: name.removesuffix(".__init__") for path, name in names.items()}
+    known = set(files.values())
+    graph: dict[str, set[str]] = {}
+    for path, own in files.items():
+        found: set[str] = set()
+        for node in top_imports(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {one if one in known else node.module for one in inner}
+        graph[own] = (found & known) - {own}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def top_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Import statements that run when a module is imported."""
+    for child in ast.iter_child_nodes(tree):
+        if is_type_checking(child) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        yield from top_imports(child)
