@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagereg.errors import UsageError
+from imagereg.errors import InputError, ResourceError, UsageError
 from imagereg.preprocessing.background import Background
 from imagereg.preprocessing.bad_views import find_bad_views
 from imagereg.preprocessing.edges import Edges, mass_scatter
@@ -79,33 +79,41 @@ def health(measurement: Measurement) -> list[Finding]:
     Looked for: values that are not finite, saturated, negative or struck by zingers, bad views, dead
     pixels, missing, exchanged or odd flats and darks, stripes, air that drifts or is not at zero, objects
     that leave the view, data that are no line integrals, gaps and repetitions of angles, a wrong sense of
-    rotation, arcs of less than half a turn.
+    rotation, arcs of less than half a turn. A check that fails is a finding too: its subject could not be
+    checked, and why.
     """
     from imagereg.preprocessing.pipeline import LOOK_ROWS, Look
 
     measurement = as_frames(measurement)
     if "C" in measurement.axes:
-        return list(_values(np.asarray(measurement.data[...], dtype=np.float32), measurement))
+        return _told("values", _values, np.asarray(measurement.data[...], dtype=np.float32), measurement)
     look = Look.at(measurement, [], LOOK_ROWS).measurement
     values = stack(look)
-    findings = list(_values(values, look))
+    findings = _told("values", _values, values, look)
     if look.geometry is not None:
-        findings += _angles(look.geometry)
-        bad = find_bad_views(look)
-        findings += _views(look, bad)
+        findings += _told("angles", _angles, look.geometry)
+        bad: dict[int, str] = {}
+        findings += _told("views", _views, look, bad)
         if look.quantity == "counts":
-            findings += _counts(look, values)
+            findings += _told("counts, flats and darks", _counts, look, values)
         else:
-            findings += _scale(look, values)
-        integrals = _integrals(look, values)
-        # By angle, whatever order they were taken in: neighbours share the object.
-        around = np.argsort(np.mod(look.geometry.angles, 2 * math.pi), kind="stable")
-        good = np.array([view for view in around if view not in bad])
-        if integrals is not None and good.size:
-            findings += _edges(look.geometry[good], integrals[good])
-            findings += _sense(look.geometry[good], integrals[good])
-            findings += _stripes(integrals[good])
+            findings += _told("values and their quantity", _scale, look, values)
+        findings += _told("edges, the sense of rotation and stripes", _sums, look, values, bad)
     return findings
+
+
+def _told(what: str, check: Callable[..., Iterator[Finding]], *given: Any) -> list[Finding]:
+    """What a check finds; where it fails, that it could not be made, and why, instead of nothing."""
+    found = []
+    try:
+        for one in check(*given):
+            found.append(one)
+    except (MemoryError, ResourceError, InputError, Warning):
+        raise  # no room, a damaged file, or a warning that somebody wants as an error: not the check's
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        found.append(Finding(f"{what} could not be checked: {reason}", advice="look at them yourself"))
+    return found
 
 
 def _values(values: Frames, measurement: Measurement) -> Iterator[Finding]:
@@ -119,7 +127,9 @@ def _values(values: Frames, measurement: Measurement) -> Iterator[Finding]:
         )
 
 
-def _views(measurement: Measurement, bad: Mapping[int, str]) -> Iterator[Finding]:
+def _views(measurement: Measurement, bad: dict[int, str]) -> Iterator[Finding]:
+    """Bad views, which are put into `bad`."""
+    bad.update(find_bad_views(measurement))
     if bad:
         listed = ", ".join(f"{view} ({reason})" for view, reason in list(bad.items())[:6])
         more = f" and {len(bad) - 6} more" if len(bad) > 6 else ""
@@ -211,16 +221,23 @@ def _scale(measurement: Measurement, values: Frames) -> Iterator[Finding]:
         )
 
 
-def _integrals(measurement: Measurement, values: Frames) -> Frames | None:
-    """The values as line integrals; None where they cannot be brought to that."""
+def _sums(measurement: Measurement, values: Frames, bad: Collection[int]) -> Iterator[Finding]:
+    """What shows in line integrals alone: edges, the sense of rotation, stripes."""
+    geometry = measurement.geometry
+    assert geometry is not None
     if measurement.quantity == "line_integrals":
-        return values
-    if measurement.quantity == "counts" and measurement.flats is None:
-        return None
-    try:
-        return stack(FlatField().resolve(measurement).apply(measurement))
-    except UsageError:
-        return None
+        integrals = values
+    elif measurement.quantity == "counts" and measurement.flats is None:
+        return  # told with the counts
+    else:
+        integrals = stack(FlatField().resolve(measurement).apply(measurement))
+    # By angle, whatever order they were taken in: neighbours share the object.
+    around = np.argsort(np.mod(geometry.angles, 2 * math.pi), kind="stable")
+    good = np.array([view for view in around if view not in bad])
+    if good.size:
+        yield from _edges(geometry[good], integrals[good])
+        yield from _sense(geometry[good], integrals[good])
+        yield from _stripes(integrals[good])
 
 
 def _edges(geometry: Geometry, integrals: Frames) -> Iterator[Finding]:

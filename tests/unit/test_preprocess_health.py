@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from preprocess_scans import ellipses, noisy, parallel_scan, project
 
 import imagereg as ir
-from imagereg.errors import ImageregError
+from imagereg.errors import ImageregError, InputError
 from imagereg.methods.support.constant import refuse_constant
 from imagereg.preprocessing import health, preprocess, steps
 
@@ -52,6 +53,45 @@ def test_nothing_is_wrong_with_good_data() -> None:
     turn = ir.ParallelBeam(angles=np.linspace(0, 2 * np.pi, 181), columns=64)
     sums = parallel_scan(0, columns=64, views=181, arc=2 * np.pi, endpoint=True)[0]
     assert found(ir.Measurement(sums, geometry=turn)) == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "subject"),
+    [
+        ("_values", "values"),
+        ("_angles", "angles"),
+        ("find_bad_views", "views"),
+        ("_zingers", "counts, flats and darks"),
+        ("_stripes", "edges, the sense of rotation and stripes"),
+    ],
+)
+def test_a_check_that_fails_is_told_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, broken: str, subject: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("too few\nrows.")
+
+    scan = good()
+    scan.data[3, 0, 5:9] = np.nan
+    scan = replace(scan, darks=None)
+    whole = found(scan)
+    assert len(whole) == 2
+    monkeypatch.setattr(sys.modules[health.__module__], broken, fail)
+    told = found(scan)
+    assert told.pop(f"{subject} could not be checked: too few rows") == ""
+    assert told == {said: step for said, step in whole.items() if broken != "_values" or "NaN" not in said}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), InputError("the file ends early."), RuntimeWarning("x")])
+def test_what_is_not_a_fault_of_the_check_is_raised(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules[health.__module__], "_angles", fail)
+    with pytest.raises(type(error)):
+        health(good())
 
 
 def test_values() -> None:
