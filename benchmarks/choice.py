@@ -179,7 +179,9 @@ def table(arguments: argparse.Namespace) -> None:
                 losses[rule].append(best - row[0]["psnr"])
                 if default is not None:
                     below[rule].append(default - row[0]["psnr"])
-                text += f"  {rule} {best - row[0]['psnr']:5.2f} ({row[0]['strength']:.3g})"
+                strength = row[0]["strength"]
+                shown = "auto" if strength is None else f"{strength:.3g}"
+                text += f"  {rule} {best - row[0]['psnr']:5.2f} ({shown})"
         print(text)
     for rule in rules:
         if losses[rule]:

@@ -41,7 +41,7 @@ class LearnedFBP(Method):
     )
     needs: ClassVar[Needs] = Needs(geometry=("parallel", "fan"))
     main: ClassVar[str] = ""
-    copies: ClassVar[tuple[float, float]] = (3.0, 252.0)
+    copies: ClassVar[tuple[float, float]] = (3.0, 330.0)
     passes: ClassVar[float] = 50.0  # the networks', in the time of projections
 
     weights: str = parameter(

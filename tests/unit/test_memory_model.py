@@ -68,13 +68,7 @@ QUICK = (
 LEARNED = ("diffpir", "learned_fbp", "lpn", "red_diff", "vble")  # minutes together
 CASES = [
     *(pytest.param(views, name) for name in QUICK for views in (40, 300)),
-    pytest.param(40, "learned_fbp"),
-    *(
-        pytest.param(views, name, marks=pytest.mark.slow)
-        for name in LEARNED
-        for views in (40, 300)
-        if (views, name) != (40, "learned_fbp")
-    ),
+    *(pytest.param(views, name, marks=pytest.mark.slow) for name in LEARNED for views in (40, 300)),
 ]
 
 
